@@ -1,0 +1,1 @@
+"""Result files: one writer module per format behind `write`, and the STAC documents that describe results."""

@@ -1,0 +1,202 @@
+"""Accumulators: reductions whose partial results merge, so that they stream over blocks.
+
+Each works on blocks whose axis 0 is reduced, keeps a small state per pixel and is exact in any order of merging up to
+floating-point rounding (sums are kept in float64). NaN is nodata; ``ignore_nodata=False`` makes one NaN decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def _floating(dtype: Any) -> np.dtype:
+    dtype = np.dtype(dtype)
+    return np.dtype("f8") if (dtype.kind in "iu" and dtype.itemsize > 2) or dtype == "f8" else np.dtype("f4")
+
+
+class Accumulator:
+    """Base: ``start`` on a block, ``merge`` of states in source order, ``finish`` to values (float, NaN = nodata)."""
+
+    def __init__(self, ignore_nodata: bool = True, **_: Any):
+        self.ignore = ignore_nodata
+
+    def dtype(self, source: Any) -> np.dtype:
+        self._out = _floating(source)
+        return self._out
+
+    def start(self, block: np.ndarray) -> Any:
+        raise NotImplementedError
+
+    def merge(self, states: Sequence[Any]) -> Any:
+        raise NotImplementedError
+
+    def finish(self, state: Any) -> np.ndarray:
+        raise NotImplementedError
+
+
+class Sum(Accumulator):
+    """State: (sum float64, number of valid values)."""
+
+    def start(self, block):
+        valid = ~np.isnan(block) if block.dtype.kind == "f" else np.ones(block.shape, bool)
+        total = (np.nansum if self.ignore else np.sum)(block, axis=0, dtype="f8")
+        return total, valid.sum(axis=0, dtype="i4")
+
+    def merge(self, states):
+        total, n = states[0]
+        for t, k in states[1:]:
+            total, n = total + t, n + k
+        return total, n
+
+    def finish(self, state):
+        total, n = state
+        return np.where(n > 0, total, np.nan).astype(self._out)
+
+
+class Mean(Sum):
+    def finish(self, state):
+        total, n = state
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(n > 0, total / n, np.nan).astype(self._out)
+
+
+class Product(Sum):
+    def start(self, block):
+        valid = ~np.isnan(block) if block.dtype.kind == "f" else np.ones(block.shape, bool)
+        total = (np.nanprod if self.ignore else np.prod)(block, axis=0, dtype="f8")
+        return total, valid.sum(axis=0, dtype="i4")
+
+    def merge(self, states):
+        total, n = states[0]
+        for t, k in states[1:]:
+            total, n = total * t, n + k
+        return total, n
+
+
+class Count(Accumulator):
+    """Number of valid values. State: int32."""
+
+    def dtype(self, source):
+        self._out = np.dtype("f4")
+        return self._out
+
+    def start(self, block):
+        return (
+            (~np.isnan(block)).sum(axis=0, dtype="i4")
+            if block.dtype.kind == "f"
+            else np.full(block.shape[1:], len(block), "i4")
+        )
+
+    def merge(self, states):
+        return sum(states[1:], start=states[0])
+
+    def finish(self, state):
+        return state.astype(self._out)
+
+
+class Max(Accumulator):
+    pick, pick_ignoring = staticmethod(np.maximum), staticmethod(np.fmax)
+
+    def _two(self, a, b):
+        return (self.pick_ignoring if self.ignore else self.pick)(a, b)
+
+    def dtype(self, source):
+        return np.dtype(source)
+
+    def start(self, block):
+        return (self.pick_ignoring if self.ignore else self.pick).reduce(block, axis=0)
+
+    def merge(self, states):
+        out = states[0]
+        for s in states[1:]:
+            out = self._two(out, s)
+        return out
+
+    def finish(self, state):
+        return state
+
+
+class Min(Max):
+    pick, pick_ignoring = staticmethod(np.minimum), staticmethod(np.fmin)
+
+
+class First(Accumulator):
+    """First valid value in source order (the first one at all where nodata is not ignored)."""
+
+    order = 1
+
+    def dtype(self, source):
+        return np.dtype(source)
+
+    def start(self, block):
+        return self.merge(list(block))
+
+    def merge(self, states):
+        states = states[:: self.order]
+        out = states[0].copy()
+        if self.ignore and out.dtype.kind == "f":
+            for s in states[1:]:
+                hole = np.isnan(out)
+                if not hole.any():
+                    break
+                np.copyto(out, s, where=hole)
+        return out
+
+    def finish(self, state):
+        return state
+
+
+class Last(First):
+    order = -1
+
+
+class Variance(Accumulator):
+    """Sample variance (n - 1). State: (n, mean, sum of squared deviations), merged after Chan et al. 1979."""
+
+    def start(self, block):
+        block = block.astype("f8")
+        valid = ~np.isnan(block)
+        n = valid.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(n > 0, np.nansum(block, axis=0) / n, 0.0)
+        m2 = np.nansum((block - mean) ** 2, axis=0)
+        if not self.ignore:
+            m2 = np.where(n < len(block), np.nan, m2)
+        return n, mean, m2
+
+    def merge(self, states):
+        n, mean, m2 = states[0]
+        for k, mu, q in states[1:]:
+            total = n + k
+            with np.errstate(invalid="ignore", divide="ignore"):
+                delta = mu - mean
+                share = np.where(total > 0, k / total, 0.0)
+            mean, m2, n = mean + delta * share, m2 + q + delta**2 * n * share, total
+        return n, mean, m2
+
+    def finish(self, state):
+        n, _, m2 = state
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(n > 1, m2 / (n - 1), np.nan).astype(self._out)
+
+
+class StandardDeviation(Variance):
+    def finish(self, state):
+        return np.sqrt(super().finish(state))
+
+
+ACCUMULATORS: dict[str, type[Accumulator]] = {
+    "sum": Sum,
+    "mean": Mean,
+    "product": Product,
+    "count": Count,
+    "max": Max,
+    "min": Min,
+    "first": First,
+    "last": Last,
+    "variance": Variance,
+    "sd": StandardDeviation,
+}
