@@ -54,13 +54,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Blocks computed at once in one process.",
     )
-    memory_limit: int = Field(
-        default_factory=_half_the_machine, description="Bytes one request may use at its peak."
-    )
+    memory_limit: int = Field(default_factory=_half_the_machine, description="Bytes one request may use at its peak.")
     sync_slots: int = Field(2, ge=1, description="Synchronous requests computed at once.")
-    sync_max_pixels: int = Field(
-        100_000_000, description="Input pixels above which a synchronous request is refused."
-    )
+    sync_max_pixels: int = Field(100_000_000, description="Input pixels above which a synchronous request is refused.")
     max_nodes: int = Field(10_000, description="Nodes a process graph may have.")
     result_ttl: int = Field(7 * 86400, description="Seconds a signed result URL is valid.")
     skip_unreadable: bool = Field(

@@ -52,7 +52,7 @@ def map_blocks(
     core: Sequence[str] = (),
     out_core: Mapping[str, int] | Sequence[str] = (),
     dtype: Any = np.float32,
-    join: str = "exact",
+    join: Any = "exact",
 ) -> xr.DataArray:
     """Apply ``function`` to the blocks of one or more cubes.
 
@@ -87,13 +87,9 @@ def map_blocks(
 
     def on_block(*blocks: np.ndarray) -> np.ndarray:
         # xarray hands core dimensions last; functions want them first, so that axis 0 is contiguous per pixel plane
-        out = function(
-            *(np.moveaxis(b, range(b.ndim - len(i), b.ndim), range(len(i))) for b, i in zip(blocks, ins))
-        )
+        out = function(*(np.moveaxis(b, range(b.ndim - len(i), b.ndim), range(len(i))) for b, i in zip(blocks, ins)))
         out = np.asarray(out)
-        return np.moveaxis(out, range(len(sizes)), range(out.ndim - len(sizes), out.ndim)).astype(
-            dtype, copy=False
-        )
+        return np.moveaxis(out, range(len(sizes)), range(out.ndim - len(sizes), out.ndim)).astype(dtype, copy=False)
 
     # same-named core dimensions of another size get the function's labels, not the input's
     result = xr.apply_ufunc(
@@ -103,9 +99,7 @@ def map_blocks(
         output_core_dims=[list(sizes)],
         dask="parallelized",
         join=join,
-        exclude_dims={
-            d for d in sizes if any(d in c.dims and c.sizes[d] != n for c in data for n in [sizes[d]])
-        },
+        exclude_dims={d for d in sizes if any(d in c.dims and c.sizes[d] != n for c in data for n in [sizes[d]])},
         output_dtypes=[dtype],
         keep_attrs=False,
         dask_gufunc_kwargs={"output_sizes": sizes, "allow_rechunk": True},
@@ -143,9 +137,7 @@ def reduce_blocks(
     return map_blocks(on_block, data, core=[dimension], dtype=dtype)
 
 
-def callback_dtype(
-    callback: Callable[..., Any], data: xr.DataArray, dimension: str | None, context: Any
-) -> np.dtype:
+def callback_dtype(callback: Callable[..., Any], data: xr.DataArray, dimension: str | None, context: Any) -> np.dtype:
     """dtype a callback returns, found by calling it on one pixel of the cube's dtype (ones)."""
     if dimension is None:
         sample = callback(x=np.ones(1, data.dtype), context=context)
@@ -156,11 +148,7 @@ def callback_dtype(
             context=context,
         )
     values = getattr(sample, "values", sample)
-    return (
-        np.asarray(np.nan if values is None else values, dtype=None).dtype
-        if values is not None
-        else np.dtype("f4")
-    )
+    return np.asarray(np.nan if values is None else values, dtype=None).dtype if values is not None else np.dtype("f4")
 
 
 def _stream(data: xr.DataArray, dimension: str, name: str, options: dict[str, Any]) -> xr.DataArray:
@@ -190,9 +178,7 @@ def _stream(data: xr.DataArray, dimension: str, name: str, options: dict[str, An
         meta=np.empty((0,) * (data.ndim - 1), dtype),
     )
     coords = {k: c for k, c in data.coords.items() if dimension not in c.dims}
-    return cubes.like(
-        xr.DataArray(values, dims=[d for d in data.dims if d != dimension], coords=coords), data
-    )
+    return cubes.like(xr.DataArray(values, dims=[d for d in data.dims if d != dimension], coords=coords), data)
 
 
 def _only(axis: Any) -> int:
@@ -243,7 +229,5 @@ def pull(
         values = d.data if is_lazy(d) else da.from_array(np.asarray(d.data), chunks=-1)
         arrays.append(values if values.ndim else values[None])
         targets.append(Target(put, values.shape))
-    with dask.config.set(
-        scheduler=scheduler if scheduler in ("threads", "sync") else None, num_workers=threads
-    ):
-        da.store(arrays, targets, lock=False, compute=True, return_stored=False)
+    with dask.config.set(scheduler=scheduler if scheduler in ("threads", "sync") else None, num_workers=threads):
+        da.store(arrays, targets, lock=False, compute=True, return_stored=False)  # type: ignore[arg-type]

@@ -65,9 +65,7 @@ class Limits:
 
     memory: int = 4 << 30
     threads: int = 2
-    skip_unreadable: bool = (
-        False  # True: a corrupt tile is left out and a warning names it; False: the request fails
-    )
+    skip_unreadable: bool = False  # True: a corrupt tile is left out and a warning names it; False: the request fails
 
 
 class NoCatalogue:

@@ -98,7 +98,8 @@ class Count(Accumulator):
 
 
 class Max(Accumulator):
-    pick, pick_ignoring = staticmethod(np.maximum), staticmethod(np.fmax)
+    pick: np.ufunc = np.maximum
+    pick_ignoring: np.ufunc = np.fmax
 
     def _two(self, a, b):
         return (self.pick_ignoring if self.ignore else self.pick)(a, b)
@@ -120,7 +121,7 @@ class Max(Accumulator):
 
 
 class Min(Max):
-    pick, pick_ignoring = staticmethod(np.minimum), staticmethod(np.fmin)
+    pick, pick_ignoring = np.minimum, np.fmin
 
 
 class First(Accumulator):

@@ -75,11 +75,7 @@ class Process:
     @cached_property
     def callbacks(self) -> dict[str, list[dict[str, Any]]]:
         """Callback parameters -> what the callback is called with (the definition's parameter list)."""
-        return {
-            p["name"]: c
-            for p in self.spec["parameters"]
-            if (c := callback_parameters(p["schema"])) is not None
-        }
+        return {p["name"]: c for p in self.spec["parameters"] if (c := callback_parameters(p["schema"])) is not None}
 
 
 def callback_parameters(schema: Any) -> list[dict[str, Any]] | None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import uuid
@@ -117,9 +116,7 @@ def make_task(declared: ProductChain, items: Sequence[pystac.Item], params: Mapp
 def make_stage(chain_id: str, items: Sequence[pystac.Item], params: Mapping[str, Any]) -> Stage:
     """The stage for a chain node. ``params`` must be plain JSON."""
     declared = CHAINS[chain_id]
-    tasks = (
-        declared.split(items, params) if declared.split else [make_task(declared, [i], params) for i in items]
-    )
+    tasks = declared.split(items, params) if declared.split else [make_task(declared, [i], params) for i in items]
     return Stage(chain_id, tuple(tasks))
 
 
@@ -148,12 +145,10 @@ def run_task(workspace: Path, task: Task, env: Env) -> list[pystac.Item]:
     scratch.mkdir()
     try:
         items = CHAINS[task.chain].produce(task, scratch, env)
-        dicts = [
-            _moved(i.to_dict(include_self_link=False, transform_hrefs=False), scratch, target) for i in items
-        ]
+        dicts = [_moved(i.to_dict(include_self_link=False, transform_hrefs=False), scratch, target) for i in items]
         (scratch / "items.json").write_text(json.dumps(dicts))
         try:
-            os.rename(scratch, target)
+            scratch.rename(target)
         except OSError:
             if not (target / "items.json").is_file():
                 raise
