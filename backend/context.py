@@ -1,0 +1,122 @@
+"""What a view may use: one object, built by `backend.app.create_app`, found at ``current_app.extensions["tuile"]``.
+
+The protocols say what the API asks of the other rooms of the house; `backend.jobs`, `backend.catalogue` and
+`backend.results` keep to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flask import current_app
+
+from backend.graph.run import Asset
+from backend.settings import Settings
+from backend.store.db import Database
+
+if TYPE_CHECKING:
+    import pystac
+
+    from backend.auth.signing import Signer
+    from processes.env import Env
+
+
+class Catalogue(Protocol):
+    """Collections and their items (`backend.catalogue.open_catalogue`)."""
+
+    def collections(self) -> list[dict[str, Any]]:
+        """openEO metadata of every collection, by id, without ``links`` of the API."""
+        ...
+
+    def collection(self, collection_id: str) -> dict[str, Any]:
+        """openEO metadata of one collection. Raises ``ProcessError('CollectionNotFound')``."""
+        ...
+
+    def search(
+        self,
+        collection_id: str,
+        *,
+        bbox: tuple[float, float, float, float] | None = None,
+        interval: tuple[str | None, str | None] | None = None,
+        where: Sequence[tuple[str, str, Any]] = (),
+    ) -> list[pystac.Item]:
+        """Items by place and time, ordered by instant, then id (see `processes.env.Catalogue`)."""
+        ...
+
+    def item(self, collection_id: str, item_id: str) -> pystac.Item | None:
+        """One item, or None."""
+        ...
+
+
+class Jobs(Protocol):
+    """Batch jobs as the API drives them (`backend.jobs.queue`)."""
+
+    def start(self, job_id: str) -> None:
+        """Queue a job that is not active: old results and log go, state ``queued``, a message to the workers.
+        Nothing happens to a job that is queued or running."""
+        ...
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a queued or running job: state ``canceled``; finished files stay. Else nothing happens."""
+        ...
+
+    def delete_results(self, job_id: str) -> None:
+        """Delete result files and their rows."""
+        ...
+
+    def folder(self, job_id: str) -> Path:
+        """Where the job's result files lie."""
+        ...
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """Files of a synchronous request, in ``folder``; the caller deletes the folder when they are sent."""
+
+    folder: Path
+    assets: list[Asset]
+
+
+class Sync(Protocol):
+    """The pool that computes synchronous requests (`backend.jobs.sync`)."""
+
+    def run(
+        self,
+        user_id: str,
+        process: Mapping[str, Any],
+        namespace: Mapping[str, Mapping[str, Any]],
+        log_level: str,
+        request_id: str,
+    ) -> SyncResult:
+        """Compute and wait. The log goes to source ``request_id``. Raises `OpenEOError`: the caller's mistakes, and
+        ``InfrastructureBusy`` (503, ``Retry-After``) where no slot is free."""
+        ...
+
+
+class Environments(Protocol):
+    """Makes the `Env` that validation and estimates run in."""
+
+    def env(self, user_id: str | None) -> Env:
+        """Catalogue, files and limits as ``user_id`` sees them; the log goes to the standard library."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a view may use."""
+
+    settings: Settings
+    database: Database
+    catalogue: Catalogue
+    jobs: Jobs
+    sync: Sync
+    environments: Environments
+    signer: Signer
+
+
+def context() -> Context:
+    """The application's `Context`."""
+    return current_app.extensions["tuile"]
