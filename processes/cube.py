@@ -139,6 +139,8 @@ def crs_of(data: xr.DataArray) -> Any:
         return None
     from odc.geo.crs import CRS
 
+    if code := int(ref):
+        return CRS(f"EPSG:{code}")
     text = ref.attrs.get("crs_wkt") or ref.attrs.get("spatial_ref")
     return CRS(text) if text else None
 

@@ -54,6 +54,7 @@ class Demand:
 
 
 EVERYTHING = Demand()
+WGS84_NAME = "EPSG:4326"
 
 # rule(args, demand on the output) -> {parameter that takes a cube: demand on it}
 # ``args`` are the node's arguments with references left as {"from_node": ...} and callbacks as raw process graphs.

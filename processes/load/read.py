@@ -1,0 +1,277 @@
+"""Read one block of a `RasterSource`: whole file windows through rasterio, values through one kernel.
+
+Nearest neighbour everywhere: a target pixel takes the source pixel its centre falls in. On the same grid that is a
+window; on another resolution of the same CRS two index vectors; across UTM zones an index per pixel, computed once per
+block and source grid and shared by all dates and bands on it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from processes.errors import ProcessError
+from processes.extents import EDGE, transformer
+from processes.load.items import Band
+from processes.load.source import RasterSource, aligned
+
+# GDAL: no directory listings, one decoding thread per block (blocks run in parallel), a small block cache
+GDAL_OPTIONS: dict[str, Any] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64, "GDAL_PAM_ENABLED": "NO",
+}  # fmt: skip
+OPEN_FILES = 200  # per thread
+
+_local = threading.local()
+# files left out because they could not be read, per process: {source id: {href: reason}}; see `take_unreadable`
+_unreadable: dict[str, str] = {}
+
+
+def read_block(location: Sequence[tuple[int, int]], source: RasterSource) -> np.ndarray:
+    """Block (t, bands, y, x) of the source's dtype at ``location`` ((start, stop) per axis).
+
+    Raises ``ProcessError('StorageFailure')`` naming the file that cannot be read, unless the source skips such files.
+    """
+    (t0, t1), (b0, b1), (y0, y1), (x0, x1) = location
+    geobox = source.geobox[y0:y1, x0:x1]
+    out = np.full((t1 - t0, b1 - b0, y1 - y0, x1 - x0), source.fill, source.dtype)
+    maps: dict[Any, Any] = {}
+    with rasterio.Env(**GDAL_OPTIONS):
+        for t, piece in enumerate(source.slices[t0:t1]):
+            for b, sources in enumerate(piece.bands[b0:b1]):
+                _fill(out[t, b], sources, geobox, source, maps)
+    return out
+
+
+def _fill(out: np.ndarray, bands: Sequence[Band], geobox: GeoBox, source: RasterSource, maps: dict[Any, Any]) -> None:
+    """First valid pixel in item order; stops as soon as no hole is left."""
+    touched = False
+    for band in bands:
+        try:
+            holes = _put(out, band, geobox, source, maps, touched)
+        except ProcessError as error:
+            if error.code != "StorageFailure" or not source.skip_unreadable:
+                raise
+            _unreadable[band.href] = error.message
+            continue
+        touched = touched or holes is not None
+        if holes == 0:
+            return
+
+
+def _put(
+    out: np.ndarray, band: Band, geobox: GeoBox, source: RasterSource, maps: dict[Any, Any], holes_only: bool
+) -> int | None:
+    """Write a band's pixels into ``out``; number of holes left there, None where the band does not touch the block."""
+    if band.source is not None:
+        from processes.load.angles import read_angles
+
+        values = read_angles(band.source, band.href, band.name, geobox)
+        np.copyto(out, values, where=np.isnan(out))
+        return int(np.isnan(out).sum())
+    key = (band.geobox, geobox)
+    if key not in maps:
+        maps[key] = grid_map(band.geobox, geobox)
+    where = maps[key]
+    if where is None:
+        return None
+    dn, target = where.read(band, out)
+    return _convert(dn, target, band, source, holes_only) + (out.size - target.size)
+
+
+def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, holes_only: bool) -> int:
+    from processes.kernels.dn import lookup_dn, scale_dn
+
+    if not band.integer:
+        nodata = np.float64(np.nan if band.nodata is None else band.nodata)
+        return scale_dn(dn, nodata, np.float32(band.offset_dn), np.float32(band.scale), out, holes_only)
+    if dn.dtype.itemsize <= 2 and dn.dtype.kind in "iu":
+        table = _table(band, dn.dtype.str, source.dtype.str, source.fill)
+        codes = dn.view("u1" if dn.dtype.itemsize == 1 else "u2")
+        if source.dtype.kind == "f":  # a mask beside reflectances: NaN is its hole
+            values = table[codes]
+            if holes_only:
+                np.copyto(out, values, where=np.isnan(out))
+            else:
+                out[...] = values
+            return int(np.isnan(out).sum())
+        return lookup_dn(codes, table, out, source.dtype.type(source.fill), holes_only)
+    values = np.where(dn == (band.nodata if band.nodata is not None else source.fill), source.fill, dn).astype(
+        source.dtype
+    )
+    np.copyto(out, values, where=(out == source.fill) if holes_only else True)
+    return int((out == source.fill).sum())
+
+
+@lru_cache(maxsize=512)
+def _table(band: Band, stored: str, target: str, fill: float) -> np.ndarray:
+    """What each stored code becomes: index by the code's unsigned bit pattern."""
+    bits = 8 * np.dtype(stored).itemsize
+    codes = np.arange(1 << bits, dtype=f"u{bits // 8}").view(np.dtype(stored)).astype("i8")
+    values = decode(codes, band.decode) if band.decode else codes
+    table = values.astype(np.dtype(target))
+    if band.nodata is not None and ("valid", True) not in band.decode:
+        table[codes == band.nodata] = fill
+    elif band.nodata is not None:
+        table[codes == band.nodata] = 0
+    return table
+
+
+def decode(codes: np.ndarray, how: Sequence[tuple[str, Any]]) -> np.ndarray:
+    """0/1 from stored integers, by the rules of ``tuile:decode`` (see README.md); several rules must all hold."""
+    out = np.ones(codes.shape, bool)
+    for rule, value in how:
+        if rule == "any_bits":
+            out &= (codes & value) != 0
+        elif rule == "all_bits":
+            out &= (codes & value) == value
+        elif rule == "no_bits":
+            out &= (codes & value) == 0
+        elif rule == "values":
+            out &= np.isin(codes, value)
+        elif rule == "not_values":
+            out &= ~np.isin(codes, value)
+        elif rule == "range":
+            out &= (codes >= value[0]) & (codes <= value[1])
+        elif rule != "valid":
+            raise ProcessError(
+                "StorageFailure", f"unknown mask rule '{rule}' in the catalogue; ingest the product again"
+            )
+    return out.astype("u1")
+
+
+class _Grid:
+    """Source window plus how its pixels land in the block: ``rows``/``cols`` index vectors or 2-D index arrays."""
+
+    def __init__(
+        self, window: Window, place: tuple[slice, slice], rows: Any = None, cols: Any = None, inside: Any = None
+    ):
+        self.window, self.place, self.rows, self.cols, self.inside = window, place, rows, cols, inside
+
+    def read(self, band: Band, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(stored numbers, the view of ``out`` they belong to)."""
+        dn = read_window(band, self.window)
+        if self.rows is not None:
+            dn = dn[self.rows[:, None], self.cols[None, :]] if self.rows.ndim == 1 else dn[self.rows, self.cols]
+            if (
+                self.inside is not None
+            ):  # outside the file: nodata, or for a band without nodata a value that is dropped
+                fill = band.nodata if band.nodata is not None else (np.nan if dn.dtype.kind == "f" else 0)
+                dn = np.where(self.inside, dn, dn.dtype.type(fill))
+        return np.ascontiguousarray(dn), out[self.place]
+
+
+def grid_map(source: GeoBox, target: GeoBox) -> _Grid | None:
+    """How the pixels of ``source`` (a file's grid) land in ``target`` (a block); None where they do not meet."""
+    height, width = source.shape
+    if aligned(source, target):
+        a, b = source.affine, target.affine
+        row, col = round((b.f - a.f) / a.e), round((b.c - a.c) / a.a)
+        r0, r1 = max(row, 0), min(row + target.shape[0], height)
+        c0, c1 = max(col, 0), min(col + target.shape[1], width)
+        if r0 >= r1 or c0 >= c1:
+            return None
+        return _Grid(Window(c0, r0, c1 - c0, r1 - r0), (slice(r0 - row, r1 - row), slice(c0 - col, c1 - col)))
+    ys = target.affine.f + (np.arange(target.shape[0]) + 0.5) * target.affine.e
+    xs = target.affine.c + (np.arange(target.shape[1]) + 0.5) * target.affine.a
+    inverse: Affine = ~source.affine
+    if source.crs == target.crs and not (inverse.b or inverse.d):
+        cols = np.floor(inverse.a * xs + inverse.c + EDGE).astype("i8")
+        rows = np.floor(inverse.e * ys + inverse.f + EDGE).astype("i8")
+        good_c, good_r = np.flatnonzero((cols >= 0) & (cols < width)), np.flatnonzero((rows >= 0) & (rows < height))
+        if not len(good_c) or not len(good_r):
+            return None
+        place = (slice(good_r[0], good_r[-1] + 1), slice(good_c[0], good_c[-1] + 1))
+        rows, cols = rows[place[0]], cols[place[1]]
+        window = Window(cols.min(), rows.min(), cols.max() - cols.min() + 1, rows.max() - rows.min() + 1)
+        return _Grid(window, place, rows - rows.min(), cols - cols.min())
+    return _warped(source, target, xs, ys)
+
+
+def _warped(source: GeoBox, target: GeoBox, xs: np.ndarray, ys: np.ndarray) -> _Grid | None:
+    height, width = source.shape
+    inverse = ~source.affine
+    grid_x, grid_y = np.meshgrid(xs, ys)
+    x, y = transformer(str(target.crs), str(source.crs)).transform(grid_x, grid_y)
+    ok = np.isfinite(x) & np.isfinite(y)
+    x, y = np.where(ok, x, 0), np.where(ok, y, 0)
+    cols = np.floor(inverse.a * x + inverse.b * y + inverse.c + EDGE).astype("i8")
+    rows = np.floor(inverse.d * x + inverse.e * y + inverse.f + EDGE).astype("i8")
+    inside = ok & (cols >= 0) & (cols < width) & (rows >= 0) & (rows < height)
+    if not inside.any():
+        return None
+    c0, r0 = cols[inside].min(), rows[inside].min()
+    window = Window(c0, r0, cols[inside].max() - c0 + 1, rows[inside].max() - r0 + 1)
+    return _Grid(
+        window,
+        (slice(None), slice(None)),
+        np.where(inside, rows - r0, 0),
+        np.where(inside, cols - c0, 0),
+        None if inside.all() else inside,
+    )
+
+
+def read_window(band: Band, window: Window) -> np.ndarray:
+    """Stored numbers of a window of a band's file. Raises ``StorageFailure`` naming the file."""
+    try:
+        return dataset(band.href).read(band.index, window=window)
+    except (rasterio.errors.RasterioError, IndexError) as error:
+        forget(band.href)
+        raise ProcessError("StorageFailure", f"{band.href} cannot be read: {error}. The file is damaged or was removed; repair it and ingest it again.", file=band.href) from error  # fmt: skip
+
+
+def dataset(href: str) -> rasterio.DatasetReader:
+    """The file, opened once per thread while it does not change."""
+    cache: OrderedDict[Any, rasterio.DatasetReader] = _local.__dict__.setdefault("files", OrderedDict())
+    try:
+        stamp = Path(href).stat().st_mtime_ns if not href.startswith("/vsi") and "://" not in href else 0
+    except OSError:
+        stamp = 0
+    key = (os.getpid(), href, stamp)
+    if key in cache:
+        cache.move_to_end(key)
+        return cache[key]
+    cache[key] = opened = rasterio.open(href)
+    while len(cache) > OPEN_FILES:
+        cache.popitem(last=False)[1].close()
+    return opened
+
+
+def forget(href: str) -> None:
+    """Drop the open handle of a file that failed."""
+    cache = _local.__dict__.get("files", {})
+    for key in [k for k in cache if k[1] == href]:
+        cache.pop(key).close()
+
+
+@lru_cache(maxsize=1024)
+def _block_shape(href: str, index: int) -> tuple[int, int]:
+    with rasterio.Env(**GDAL_OPTIONS), rasterio.open(href) as source:
+        return source.block_shapes[index - 1]
+
+
+def block_shape(band: Band) -> tuple[int, int]:
+    """The file's own blocks (rows, columns); 512 x 512 for what is not a raster file. Raises ``StorageFailure``."""
+    if band.source is not None:
+        return 512, 512
+    try:
+        return _block_shape(band.href, band.index)
+    except (rasterio.errors.RasterioError, IndexError) as error:
+        raise ProcessError("StorageFailure", f"{band.href} cannot be opened: {error}.", file=band.href) from error
+
+
+def take_unreadable() -> dict[str, str]:
+    """Files left out since the last call, with the reason."""
+    out = dict(_unreadable)
+    _unreadable.clear()
+    return out
