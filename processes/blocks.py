@@ -8,6 +8,7 @@ block is read, computed and dropped before the next: peak memory is a few blocks
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes.callback import LabeledArray, merge_of
+from processes.errors import ProcessError
 from processes.merging import ACCUMULATORS
 
 
@@ -115,74 +117,212 @@ def map_blocks(
     return cubes.like(result.transpose(*order), first)
 
 
+def decoded_dtype(data: xr.DataArray) -> np.dtype:
+    """dtype of `decode`'s result: float32 (float64 above 16 bits) for integers with a nodata value, else unchanged."""
+    if data.attrs.get("nodata") is None or data.dtype.kind not in "iu":
+        return data.dtype
+    return np.dtype("f8" if data.dtype.itemsize > 2 else "f4")
+
+
+def decode(block: np.ndarray, nodata: float | None) -> np.ndarray:
+    """A block as callbacks want it: integers with a nodata value become float with NaN, all else is unchanged."""
+    if nodata is None or block.dtype.kind not in "iu":
+        return block
+    values = block.astype("f8" if block.dtype.itemsize > 2 else "f4")
+    values[block == nodata] = np.nan
+    return values
+
+
+def answer(value: Any, shape: Sequence[int]) -> np.ndarray:
+    """What a callback returned, as a block of ``shape`` (a single value stands for every pixel, None for NaN)."""
+    value = getattr(value, "values", value)
+    values = np.asarray(np.nan if value is None else value)
+    if values.dtype == object:  # a list of numbers and None
+        values = values.astype("f8")
+    return values if values.shape == tuple(shape) else np.broadcast_to(values, tuple(shape))
+
+
 def reduce_blocks(
-    data: xr.DataArray, reducer: Callable[..., Any], dimension: str, *, context: Any = None, dtype: Any = None
+    data: xr.DataArray,
+    reducer: Callable[..., Any],
+    dimension: str | Sequence[str],
+    *,
+    context: Any = None,
+    dtype: Any = None,
 ) -> xr.DataArray:
     """Reduce ``dimension`` with a callback ``reducer(data=LabeledArray, context=...)``.
 
-    A reducer that is one mergeable accumulator (`callback.merge_of`) over a dimension in several chunks streams:
+    A reducer that is one mergeable accumulator (`callback.merge_of`) over dimensions in several chunks streams:
     partial states per chunk, combined pairwise, so no block ever holds the whole dimension. Any other reducer gets
-    the dimension whole.
+    the dimension whole. Several dimensions are reduced as one unlabelled array.
     """
-    labels = cubes.labels(data, dimension)
-    merge = merge_of(reducer)
-    if merge and is_lazy(data) and len(data.chunksizes[dimension]) > 1:
-        return _stream(data, dimension, *merge)
+    names = [dimension] if isinstance(dimension, str) else list(dimension)
+    labels = cubes.labels(data, names[0]) if len(names) == 1 else None
+    name = names[0] if len(names) == 1 else None
+    length = int(np.prod([data.sizes[d] for d in names]))
+    nodata = data.attrs.get("nodata")
     if dtype is None:
-        dtype = callback_dtype(reducer, data, dimension, context)
+        dtype = _array_dtype(reducer, data, length, labels, name, context)
+    merge = merge_of(reducer)
+    if merge and is_lazy(data) and any(len(data.chunksizes[d]) > 1 for d in names):
+        return _stream(data, names, *merge, dtype=dtype)
 
     def on_block(block: np.ndarray) -> np.ndarray:
-        return np.asarray(reducer(data=LabeledArray(block, labels, dimension), context=context))
+        array = decode(block, nodata).reshape(length, *block.shape[len(names) :])
+        return answer(reducer(data=LabeledArray(array, labels, name), context=context), array.shape[1:])
 
-    return map_blocks(on_block, data, core=[dimension], dtype=dtype)
+    return map_blocks(on_block, data, core=names, dtype=dtype)
+
+
+def reduce_groups(
+    data: xr.DataArray,
+    reducer: Callable[..., Any],
+    dimension: str,
+    groups: Sequence[np.ndarray],
+    labels: Sequence[Any],
+    *,
+    context: Any = None,
+) -> xr.DataArray:
+    """Reduce ``dimension`` group by group; ``groups`` are index arrays (they may overlap), ``labels`` name them.
+
+    With the dimension in one chunk there is one task per spatial block, which calls the reducer once per group. With
+    several chunks each group reads the chunks it needs, and mergeable reducers stream over them. What the reducer
+    says of an empty group is asked once, for all pixels; a reducer that cannot answer means nodata.
+    """
+    given = cubes.labels(data, dimension)
+    nodata = data.attrs.get("nodata")
+    full = [i for i, g in enumerate(groups) if len(g)]
+    dtype = decoded_dtype(data)
+    if full:  # which group is asked does not matter: the dtype does not depend on how many values there are
+        probe = groups[full[0]]
+        dtype = _array_dtype(reducer, data, len(probe), [given[k] for k in probe], dimension, context)
+    empty = _of_nothing(reducer, data, dimension, context) if len(full) < len(groups) else None
+    if empty is not None:
+        dtype = np.result_type(dtype, empty.dtype) if full else empty.dtype
+    coords = {dimension: list(labels)} if len(labels) else {dimension: np.empty(0, "U1")}
+
+    if is_lazy(data) and len(data.chunksizes[dimension]) > 1 and full:
+        parts = {
+            i: reduce_blocks(data.isel({dimension: groups[i]}), reducer, dimension, context=context, dtype=dtype)
+            for i in full
+        }
+        nothing = xr.full_like(next(iter(parts.values())), 0 if empty is None else empty.item(), dtype=dtype)
+        stacked = xr.concat(
+            [parts.get(i, nothing) for i in range(len(groups))],
+            dim=dimension,
+            coords="minimal",
+            compat="override",
+            combine_attrs="override",
+        )
+        return cubes.like(stacked.assign_coords(coords).transpose(*data.dims), data)
+
+    def on_block(block: np.ndarray) -> np.ndarray:
+        values = decode(block, nodata)
+        out = np.empty((len(groups), *block.shape[1:]), dtype)
+        for i, g in enumerate(groups):
+            if len(g):
+                part = LabeledArray(values[g], [given[k] for k in g], dimension)
+                out[i] = answer(reducer(data=part, context=context), block.shape[1:])
+            else:
+                out[i] = empty
+        return out
+
+    result = map_blocks(on_block, data, core=[dimension], out_core={dimension: len(groups)}, dtype=dtype)
+    return cubes.like(result.assign_coords(coords), data)
+
+
+def _of_nothing(reducer: Callable[..., Any], data: xr.DataArray, dimension: str, context: Any) -> np.ndarray:
+    """The reducer's value for an array without elements, as a 0-d array; NaN where it has none."""
+    nothing = LabeledArray(np.empty((0, 1), decoded_dtype(data)), [], dimension)
+    floating = np.float64 if decoded_dtype(data) == np.float64 else np.float32
+    try:
+        value = answer(_ask(reducer, nothing, context), (1,))[0]
+    except (ProcessError, ValueError, IndexError, TypeError, ZeroDivisionError, RuntimeError):
+        value = np.nan  # a reducer that has no answer for nothing (the maximum of no values) means nodata
+    value = np.asarray(value)
+    return value.astype(floating) if value.dtype.kind == "f" else value
 
 
 def callback_dtype(callback: Callable[..., Any], data: xr.DataArray, dimension: str | None, context: Any) -> np.dtype:
-    """dtype a callback returns, found by calling it on one pixel of the cube's dtype (ones)."""
+    """dtype a callback returns, found by calling it on a pixel of ones and, for floats, one of NaN."""
     if dimension is None:
-        sample = callback(x=np.ones(1, data.dtype), context=context)
-    else:
-        n = data.sizes[dimension]
-        sample = callback(
-            data=LabeledArray(np.ones((n, 1), data.dtype), cubes.labels(data, dimension), dimension),
-            context=context,
-        )
-    values = getattr(sample, "values", sample)
-    return np.asarray(np.nan if values is None else values, dtype=None).dtype if values is not None else np.dtype("f4")
+        return np.asarray(answer(callback(x=_probe(data, ()), context=context), (_pixels(data),))).dtype
+    return _array_dtype(callback, data, data.sizes[dimension], cubes.labels(data, dimension), dimension, context)
 
 
-def _stream(data: xr.DataArray, dimension: str, name: str, options: dict[str, Any]) -> xr.DataArray:
-    """Streaming reduction: accumulator ``name`` over the chunks of ``dimension``."""
+def probe_array(callback: Callable[..., Any], data: xr.DataArray, dimension: str, context: Any) -> tuple[int, np.dtype]:
+    """How many values, and of which dtype, a callback on arrays along ``dimension`` returns."""
+    labels = cubes.labels(data, dimension)
+    value = _ask(callback, LabeledArray(_probe(data, (len(labels),)), labels, dimension), context)
+    values = np.asarray(getattr(value, "values", value))
+    length = len(values) if values.ndim else 1
+    return length, answer(value, values.shape).dtype
+
+
+def _ask(callback: Callable[..., Any], array: LabeledArray, context: Any) -> Any:
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return callback(data=array, context=context)
+
+
+def _array_dtype(
+    callback: Callable[..., Any],
+    data: xr.DataArray,
+    length: int,
+    labels: list[Any] | None,
+    dimension: str | None,
+    context: Any,
+) -> np.dtype:
+    # long arrays (whole images) are probed with few elements: the dtype does not depend on how many there are
+    length = min(length, 64) if labels is None else length
+    value = _ask(callback, LabeledArray(_probe(data, (length,)), labels, dimension), context)
+    return answer(value, getattr(getattr(value, "values", value), "shape", ())).dtype
+
+
+def _pixels(data: xr.DataArray) -> int:
+    return 2 if decoded_dtype(data).kind == "f" else 1
+
+
+def _probe(data: xr.DataArray, shape: tuple[int, ...]) -> np.ndarray:
+    """Ones of the dtype a callback will see, and a NaN pixel beside: results that turn float where nodata is show."""
+    sample = np.ones((*shape, _pixels(data)), decoded_dtype(data))
+    if sample.dtype.kind == "f":
+        sample[..., 1] = np.nan
+    return sample
+
+
+def _stream(
+    data: xr.DataArray, dimensions: Sequence[str], name: str, options: dict[str, Any], *, dtype: Any
+) -> xr.DataArray:
+    """Streaming reduction: accumulator ``name`` over the chunks of ``dimensions``."""
     accumulator = ACCUMULATORS[name](**options)
-    axis = data.get_axis_num(dimension)
+    axes = data.get_axis_num(dimensions)
+    nodata = data.attrs.get("nodata")
+    accumulator.dtype(decoded_dtype(data))
 
     def chunk(block: np.ndarray, axis: Any, keepdims: bool) -> Any:
-        return accumulator.start(np.moveaxis(block, _only(axis), 0))
+        moved = np.moveaxis(decode(block, nodata), axes, range(len(axes)))
+        return accumulator.start(moved.reshape(-1, *moved.shape[len(axes) :]))
 
     def combine(states: Any, axis: Any, keepdims: bool) -> Any:
         return accumulator.merge(_flat(states))
 
     def finish(states: Any, axis: Any, keepdims: bool) -> np.ndarray:
-        return accumulator.finish(accumulator.merge(_flat(states)))
+        return accumulator.finish(accumulator.merge(_flat(states))).astype(dtype, copy=False)
 
-    dtype = accumulator.dtype(data.dtype)
     values = da.reduction(
         data.data,
         chunk=chunk,
         combine=combine,
         aggregate=finish,
-        axis=axis,
+        axis=tuple(axes),
         dtype=dtype,
         concatenate=False,
         split_every=4,
-        meta=np.empty((0,) * (data.ndim - 1), dtype),
+        meta=np.empty((0,) * (data.ndim - len(axes)), dtype),
     )
-    coords = {k: c for k, c in data.coords.items() if dimension not in c.dims}
-    return cubes.like(xr.DataArray(values, dims=[d for d in data.dims if d != dimension], coords=coords), data)
-
-
-def _only(axis: Any) -> int:
-    return axis[0] if isinstance(axis, tuple) else axis
+    coords = {k: c for k, c in data.coords.items() if not set(dimensions) & set(c.dims)}
+    return cubes.like(xr.DataArray(values, dims=[d for d in data.dims if d not in dimensions], coords=coords), data)
 
 
 def _flat(states: Any) -> list[Any]:

@@ -1,0 +1,102 @@
+"""`apply`, `apply_dimension`: a callback on each value, or on all values along a dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from processes import cube as cubes
+from processes.blocks import answer, callback_dtype, decode, map_blocks, probe_array
+from processes.callback import Callback, LabeledArray
+from processes.callback_graphs import labels_named
+from processes.demand import EVERYTHING, Demand, passes
+from processes.errors import ProcessError, parameter_invalid
+from processes.registry import process
+
+
+@process(demand=passes)
+def apply(data: xr.DataArray, process: Callback, context: Any = None) -> xr.DataArray:
+    """Each value ``x`` becomes ``process(x, context)``; dimensions and labels stay."""
+    dtype = callback_dtype(process, data, None, context)
+    nodata = data.attrs.get("nodata")
+
+    def on_block(block: np.ndarray) -> np.ndarray:
+        return answer(process(x=decode(block, nodata), context=context), block.shape)
+
+    return without_nodata(map_blocks(on_block, data, dtype=dtype))
+
+
+def without_nodata(data: xr.DataArray) -> xr.DataArray:
+    """The cube without the fill value of its source: computed values use NaN."""
+    data.attrs.pop("nodata", None)
+    return data
+
+
+def apply_dimension_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
+    """The dimension is taken whole; what is wanted of the others passes. Names other than t and bands are a barrier."""
+    name, target = args.get("dimension"), args.get("target_dimension")
+    if target not in (None, name) and target in ("t", "bands", "x", "y"):
+        return {"data": EVERYTHING}
+    if name == "t":
+        return {"data": demand.with_(interval=None, whole=demand.whole | {name})}
+    if name == "bands":
+        return {"data": demand.with_(bands=labels_named(args.get("process")))}
+    return {"data": EVERYTHING}
+
+
+@process(demand=apply_dimension_demand)
+def apply_dimension(
+    data: xr.DataArray,
+    process: Callback,
+    dimension: str,
+    target_dimension: str | None = None,
+    context: Any = None,
+) -> xr.DataArray:
+    """All values along ``dimension`` become the array ``process(data, context)``, along ``target_dimension``.
+
+    Labels stay where source and target are the same dimension and the number of values is unchanged, else they are
+    0, 1, 2 ... How many values come out is found on one pixel, so it may not depend on the values.
+    Raises ``DimensionNotAvailable``.
+    """
+    cubes.require(data, dimension)
+    target = target_dimension if target_dimension is not None else dimension
+    if target != dimension and target in data.dims:
+        if data.sizes[target] != 1:
+            raise parameter_invalid(
+                "target_dimension",
+                f"dimension '{target}' exists and has {data.sizes[target]} labels; one at most may be",
+            )
+        kind = cubes.kind_of(data, target)
+        data = data.isel({target: 0}, drop=True)
+    else:
+        kind = cubes.kind_of(data, dimension) if target == dimension else cubes.OTHER
+    labels = cubes.labels(data, dimension)
+    length, dtype = probe_array(process, data, dimension, context)
+    nodata = data.attrs.get("nodata")
+
+    def on_block(block: np.ndarray) -> np.ndarray:
+        values = process(data=LabeledArray(decode(block, nodata), labels, dimension), context=context)
+        values = np.asarray(getattr(values, "values", values))
+        if values.ndim == 0 or len(values) != length:
+            raise ProcessError(
+                "ProcessParameterInvalid",
+                f"The callback returned {len(values) if values.ndim else 1} values for some pixels and {length} for "
+                "others; apply_dimension needs the same number everywhere.",
+            )
+        if values.ndim == 1 and block.ndim > 1:  # the same array for every pixel
+            values = values.reshape(length, *(1,) * (block.ndim - 1))
+        return answer(values, (length, *block.shape[1:]))
+
+    # a name no cube has, so that the new dimension cannot meet the old one
+    hidden = "__values__"
+    result = map_blocks(on_block, data, core=[dimension], out_core={hidden: length}, dtype=dtype)
+    result = result.drop_vars([dimension, target], errors="ignore").rename({hidden: target})
+    order = [target if d == dimension else d for d in data.dims]
+    unchanged = target == dimension and length == len(labels)
+    result = result.transpose(*order).assign_coords({target: labels if unchanged else list(range(length))})
+    if unchanged and dimension in data.coords:
+        result = result.assign_coords({target: data.coords[dimension]})
+    return without_nodata(cubes.like(result, data, dims={target: kind}))
