@@ -59,7 +59,7 @@ def cube(
         attrs["derived_from"] = ids
     if band_info:
         attrs["band_info"] = {k: dict(v) for k, v in band_info.items()}
-    data = xr.DataArray(values, dims=list(dims), coords={k: v for k, v in coords.items()}, attrs=attrs)
+    data = xr.DataArray(values, dims=list(dims), coords=dict(coords), attrs=attrs)
     return with_crs(data, crs) if crs is not None else data
 
 
@@ -132,6 +132,25 @@ def labels(data: xr.DataArray, dimension: str) -> list[Any]:
     return list(range(data.sizes[dimension]))
 
 
+def plain_labels(data: xr.DataArray, dimension: str) -> list[Any]:
+    """Labels as openEO's JSON has them: instants are RFC 3339 text (UTC)."""
+
+    def plain(value: Any) -> Any:
+        if not isinstance(value, np.datetime64):
+            return value
+        whole = value.astype("datetime64[s]")
+        return f"{whole if whole == value else value}Z"
+
+    return [plain(v) for v in labels(data, dimension)]
+
+
+def bands_named(data: xr.DataArray, common_name: str) -> list[str]:
+    """Bands with a common name (``red``, ``nir`` ...), in the cube's order."""
+    info = data.attrs.get("band_info", {})
+    present = labels(data, bands_dim(data))
+    return [b for b in present if info.get(b, {}).get("common_name") == common_name]
+
+
 def crs_of(data: xr.DataArray) -> Any:
     """`odc.geo.crs.CRS` of the cube, or None."""
     ref = data.coords.get("spatial_ref")
@@ -181,7 +200,7 @@ def like(result: xr.DataArray, source: xr.DataArray, **attrs: Any) -> xr.DataArr
     """Give ``result`` the metadata of ``source`` (types of the dimensions both have, CRS, origin), plus ``attrs``."""
     merged = {**source.attrs, **result.attrs, **attrs}
     merged["dims"] = {
-        **{d: k for d, k in kinds(source).items()},
+        **kinds(source),
         **result.attrs.get("dims", {}),
         **attrs.get("dims", {}),
     }
