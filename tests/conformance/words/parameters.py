@@ -53,16 +53,67 @@ PARAMETERS: dict[str, str] = {
     "p": "The exponent.",
 }
 
-_ARRAYS = (
-    "all any array_append array_apply array_contains array_element array_filter array_find array_find_label array_labels "
-    "array_interpolate_linear array_modify count cummax cummin cumproduct cumsum extrema first last max mean median min order "
-    "product quantiles rearrange sd sort sum variance fit_curve"
-).split()
-_UNARY = (
-    "absolute arccos arcosh arcsin arctan arsinh artanh ceil cos cosh floor int ln sgn sin sinh sqrt tan tanh round log clip "
-    "linear_scale_range"
-).split()
-_VECTORS = "filter_vector vector_reproject load_geojson".split()
+_ARRAYS = [
+    "all",
+    "any",
+    "array_append",
+    "array_apply",
+    "array_contains",
+    "array_element",
+    "array_filter",
+    "array_find",
+    "array_find_label",
+    "array_labels",
+    "array_interpolate_linear",
+    "array_modify",
+    "count",
+    "cummax",
+    "cummin",
+    "cumproduct",
+    "cumsum",
+    "extrema",
+    "first",
+    "last",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "order",
+    "product",
+    "quantiles",
+    "rearrange",
+    "sd",
+    "sort",
+    "sum",
+    "variance",
+    "fit_curve",
+]
+_UNARY = [
+    "absolute",
+    "arccos",
+    "arcosh",
+    "arcsin",
+    "arctan",
+    "arsinh",
+    "artanh",
+    "ceil",
+    "cos",
+    "cosh",
+    "floor",
+    "int",
+    "ln",
+    "sgn",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+    "round",
+    "log",
+    "clip",
+    "linear_scale_range",
+]
+_VECTORS = ["filter_vector", "vector_reproject", "load_geojson"]
 
 PARAMETERS_OF: dict[tuple[str, str], str] = {
     **{(process, "data"): "The array." for process in _ARRAYS},
