@@ -1,0 +1,333 @@
+"""From JSON to a checked graph of nodes.
+
+`openeo-pg-parser-networkx` gives the node model (its `ProcessNode`); the graph is assembled here, because the
+package's own unflattening repeats shared nodes (exponential in diamonds) and recurses once per chained node. Each
+node is handed over alone, references replaced by placeholders; arguments keep the values the user wrote. This is the
+only module that imports the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+
+from backend.errors import OpenEOError
+
+# Nested callbacks and stored processes may not go deeper than this: nobody writes such a graph by hand.
+MAX_DEPTH = 50
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a graph: openEO code, message for a person, node path."""
+
+    code: str
+    message: str
+    path: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "path": list(self.path)}
+
+    def error(self) -> OpenEOError:
+        where = f" (node {'/'.join(self.path)})" if self.path else ""
+        return OpenEOError(self.code, self.message + where, path=self.path)
+
+
+@dataclass
+class Scope:
+    """What ``from_parameter`` means for a node: values known now, or templates in the graph of an outer scope."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    templates: Mapping[str, Any] = field(default_factory=dict)
+    outer: Scope | None = None  # the scope the templates are written in
+    parent: Scope | None = None  # where names not found here are looked up
+
+    def find(self, name: str) -> tuple[str, Any, Scope | None]:
+        """``("value", v, None)``, ``("template", t, its scope)`` or ``("missing", None, None)``."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return "value", scope.values[name], None
+            if name in scope.templates:
+                return "template", scope.templates[name], scope.outer
+            scope = scope.parent
+        return "missing", None, None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One process call. ``arguments`` are the user's, with ``from_node`` naming nodes of the same `Graph`."""
+
+    id: str
+    process_id: str
+    arguments: Mapping[str, Any]
+    path: tuple[str, ...]
+    scope: Scope
+    result: bool = False
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """Ids of the nodes this one reads, also through parameters bound to nodes, in order, each once."""
+        found: dict[str, None] = {}
+        for argument in self.arguments.values():
+            for reference in references_in(argument, self.scope):
+                found.setdefault(reference)
+        return tuple(found)
+
+
+@dataclass
+class Graph:
+    """Nodes by id and the networkx graph of their references (edges run from what is read to who reads it)."""
+
+    nodes: dict[str, Node]
+    result: str | None
+    G: nx.DiGraph
+
+    @cached_property
+    def order(self) -> list[str]:
+        """Node ids, what is read before who reads it; stable for equal input."""
+        rank = {id: n for n, id in enumerate(self.nodes)}
+        return list(nx.lexicographical_topological_sort(self.G, key=rank.__getitem__))
+
+
+def is_reference(value: Any, key: str) -> bool:
+    return isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get(key), str)
+
+
+def is_callback(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("process_graph"), Mapping)
+
+
+def walk(value: Any) -> Iterator[Any]:
+    """References and callbacks inside an argument (callbacks are not entered), iteratively, in reading order."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if is_reference(item, "from_node") or is_reference(item, "from_parameter") or is_callback(item):
+            yield item
+        elif isinstance(item, Mapping):
+            stack.extend(reversed(list(item.values())))
+        elif isinstance(item, list | tuple):
+            stack.extend(reversed(item))
+
+
+def references_in(value: Any, scope: Scope | None) -> Iterator[str]:
+    """Node ids an argument refers to, following parameters to the templates they stand for."""
+    for item in walk(value):
+        if "from_node" in item:
+            yield item["from_node"]
+        elif "from_parameter" in item:
+            if scope is not None:
+                how, template, outer = scope.find(item["from_parameter"])
+                if how == "template":
+                    yield from references_in(template, outer)
+        elif scope is not None:  # a callback: what it sees of the outer parameters
+            for name in free_parameters(item["process_graph"]):
+                how, template, outer = scope.find(name)
+                if how == "template":
+                    yield from references_in(template, outer)
+
+
+def free_parameters(process_graph: Mapping[str, Any]) -> set[str]:
+    """Names used as ``from_parameter`` anywhere in a callback, nested callbacks included."""
+    names: set[str] = set()
+    stack: list[Any] = [process_graph]
+    while stack:
+        item = stack.pop()
+        if is_reference(item, "from_parameter"):
+            names.add(item["from_parameter"])
+        elif isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+    return names
+
+
+def parse(
+    process_graph: Any,
+    *,
+    scope: Scope | None = None,
+    namespace: Mapping[str, Mapping[str, Any]] | None = None,
+    predefined: Any = (),
+    path: Sequence[str] = (),
+    problems: list[Problem] | None = None,
+    max_nodes: int | None = None,
+) -> Graph:
+    """Parse a flat process graph.
+
+    Parameters
+    ----------
+    process_graph : the JSON object ``{node id: {process_id, arguments, ...}}``
+    scope : what the graph's own parameters mean
+    namespace : stored processes (UDPs) by id; their nodes are put in place of the call (ids ``call/inner``)
+    predefined : ids a stored process cannot shadow
+    problems : collects what is wrong; without it the first problem is raised as `OpenEOError`
+    max_nodes : ``ProcessGraphComplexity`` above this, counted after stored processes are put in
+    """
+    reader = _Reader(namespace or {}, predefined, max_nodes, [] if problems is None else problems)
+    graph = reader.read(process_graph, scope or Scope(), tuple(path))
+    if problems is None and reader.problems:
+        raise reader.problems[0].error()
+    return graph
+
+
+class _Reader:
+    def __init__(self, namespace: Mapping[str, Any], predefined: Any, max_nodes: int | None, problems: list[Problem]):
+        self.namespace, self.predefined, self.max_nodes, self.problems = namespace, predefined, max_nodes, problems
+
+    def read(self, process_graph: Any, scope: Scope, path: tuple[str, ...]) -> Graph:
+        nodes: dict[str, Node] = {}
+        alias: dict[str, str] = {}
+        result = self._collect(process_graph, scope, path, "", nodes, alias, 0)
+        graph = nx.DiGraph()
+        graph.add_nodes_from(nodes)
+        resolved = {id: _renamed(node, alias) for id, node in nodes.items()}
+        for id, node in resolved.items():
+            for reference in node.references:
+                if reference in resolved:
+                    graph.add_edge(reference, id)
+                else:
+                    self._problem(
+                        "ProcessGraphInvalid",
+                        f"'{reference}' is referred to with from_node but is not a node of the process graph.",
+                        node.path,
+                    )
+        if not nx.is_directed_acyclic_graph(graph):
+            loop = [a for a, _ in nx.find_cycle(graph)]
+            self._problem(
+                "ProcessGraphInvalid",
+                f"The nodes {' -> '.join([*loop, loop[0]])} refer to each other in a circle.",
+                (*path, loop[0]),
+            )
+        return Graph(resolved, alias.get(result, result) if result else None, graph)
+
+    def _collect(
+        self,
+        raw: Any,
+        scope: Scope,
+        path: tuple[str, ...],
+        prefix: str,
+        nodes: dict[str, Node],
+        alias: dict[str, str],
+        depth: int,
+    ) -> str | None:
+        """Add the nodes of ``raw`` under ``prefix``; id of its result node."""
+        if not isinstance(raw, Mapping) or not raw:
+            self._problem(
+                "ProcessGraphMissing" if not raw else "ProcessGraphInvalid",
+                "A process graph must be an object with at least one node.",
+                path,
+            )
+            return None
+        if depth > MAX_DEPTH:
+            self._problem(
+                "ProcessGraphComplexity",
+                f"Stored processes call each other more than {MAX_DEPTH} deep; does one call itself?",
+                path,
+            )
+            return None
+        results = [id for id, node in raw.items() if isinstance(node, Mapping) and node.get("result") is True]
+        if len(results) != 1:
+            found = f"{len(results)} nodes ({', '.join(results)}) have it" if results else "none has it"
+            self._problem("ProcessGraphInvalid", f"Exactly one node must have 'result': true; {found}.", path)
+        for id, node in raw.items():
+            if self.max_nodes is not None and len(nodes) >= self.max_nodes:
+                self._problem(
+                    "ProcessGraphComplexity",
+                    f"The process graph has more than {self.max_nodes} nodes; split it into several jobs.",
+                    path,
+                )
+                break
+            self._node(str(id), node, scope, path, prefix, nodes, alias, depth)
+        return prefix + results[0] if results else None
+
+    def _node(self, id: str, raw: Any, scope: Scope, path: tuple[str, ...], prefix: str, nodes: dict[str, Node], alias: dict[str, str], depth: int) -> None:  # fmt: skip
+        here = (*path, id)
+        if (problem := check_node(raw)) is not None:
+            self._problem("ProcessGraphInvalid", problem, here)
+            return
+        process_id, arguments = raw["process_id"], _prefixed(raw.get("arguments") or {}, prefix)
+        stored = self.namespace.get(process_id) if process_id not in self.predefined else None
+        if stored is None:
+            nodes[prefix + id] = Node(prefix + id, process_id, arguments, here, scope, raw.get("result") is True)
+            return
+        bound = dict(arguments)
+        for parameter in stored.get("parameters") or ():
+            name = parameter["name"]
+            if name not in bound:
+                if not parameter.get("optional") and "default" not in parameter:
+                    self._problem(
+                        "ProcessParameterRequired", f"Parameter '{name}' of process '{process_id}' is required.", here
+                    )
+                bound[name] = parameter.get("default")
+        unknown = set(arguments) - {p["name"] for p in stored.get("parameters") or ()}
+        for name in sorted(unknown):
+            self._problem("ProcessParameterUnsupported", f"Process '{process_id}' has no parameter '{name}'.", here)
+        inner = Scope(templates=bound, outer=scope)
+        result = self._collect(stored.get("process_graph"), inner, here, f"{prefix}{id}/", nodes, alias, depth + 1)
+        if result is not None:
+            alias[prefix + id] = result
+
+    def _problem(self, code: str, message: str, path: tuple[str, ...]) -> None:
+        self.problems.append(Problem(code, message, path))
+
+
+def check_node(raw: Any) -> str | None:
+    """What is wrong with the shape of a node by the package's model; None where it is right."""
+    from openeo_pg_parser_networkx.pg_schema import ProcessNode
+    from pydantic import ValidationError
+
+    if not isinstance(raw, Mapping):
+        return "a node must be an object with 'process_id' and 'arguments'."
+    arguments = raw.get("arguments")
+    if not isinstance(arguments, Mapping) and arguments is not None:
+        return "'arguments' must be an object."
+    # Names only: the package guesses types from values (a text that looks like a date becomes one); types are checked
+    # against the process definitions instead.
+    placeholders = {str(name): {"from_parameter": "value"} for name in arguments or {}}
+    try:
+        ProcessNode.model_validate({**raw, "arguments": placeholders})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        return f"{where or 'node'}: {first['msg']}."
+    return None
+
+
+def _prefixed(arguments: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+    """Arguments with their ``from_node`` in the names of the graph they are put into."""
+    return _map_references(arguments, lambda id: prefix + id) if prefix else arguments
+
+
+def _renamed(node: Node, alias: Mapping[str, str]) -> Node:
+    """The node with references to stored processes pointing at their result nodes."""
+    if not alias:
+        return node
+
+    def target(id: str) -> str:
+        while id in alias:
+            id = alias[id]
+        return id
+
+    scope = node.scope
+    if scope.templates:
+        scope = Scope(
+            scope.values, {k: _map_references(v, target) for k, v in scope.templates.items()}, scope.outer, scope.parent
+        )
+    return Node(node.id, node.process_id, _map_references(node.arguments, target), node.path, scope, node.result)
+
+
+def _map_references(value: Any, rename: Any) -> Any:
+    if is_reference(value, "from_node"):
+        return {"from_node": rename(value["from_node"])}
+    if is_callback(value):
+        return value
+    if isinstance(value, Mapping):
+        return {k: _map_references(v, rename) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map_references(v, rename) for v in value]
+    return value
