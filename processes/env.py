@@ -96,6 +96,21 @@ def log_to_python(
 
 
 @dataclass(frozen=True)
+class LoadReport:
+    """What one load will read: written to `Env.ledger` when the lazy cube is made, read by estimates and limits.
+
+    ``pixels`` counts values (dates x bands x rows x columns); ``block_bytes`` is what one block costs in memory.
+    """
+
+    collection: str
+    items: tuple[str, ...]
+    pixels: int
+    bytes: int
+    blocks: int
+    block_bytes: int
+
+
+@dataclass(frozen=True)
 class Env:
     """The service as a process sees it. ``path`` and ``demand`` are those of the node being evaluated."""
 
@@ -110,6 +125,7 @@ class Env:
     job: str | None = None
     path: tuple[str, ...] = ()
     demand: Demand = EVERYTHING
+    ledger: list[LoadReport] | None = None  # loads report here what they will read
     extra: Mapping[str, Any] = field(default_factory=dict)  # what a plug-in needs; never read by Tuile itself
 
     def at(self, path: Sequence[str], demand: Demand = EVERYTHING) -> Env:

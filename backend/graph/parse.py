@@ -185,7 +185,7 @@ class _Reader:
         result = self._collect(process_graph, scope, path, "", nodes, alias, 0)
         graph = nx.DiGraph()
         graph.add_nodes_from(nodes)
-        resolved = {id: _renamed(node, alias) for id, node in nodes.items()}
+        resolved = {id: renamed(node, alias) for id, node in nodes.items()}
         for id, node in resolved.items():
             for reference in node.references:
                 if reference in resolved:
@@ -303,13 +303,13 @@ def _prefixed(arguments: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
     return _map_references(arguments, lambda id: prefix + id) if prefix else arguments
 
 
-def _renamed(node: Node, alias: Mapping[str, str]) -> Node:
-    """The node with references to stored processes pointing at their result nodes."""
+def renamed(node: Node, alias: Mapping[str, str]) -> Node:
+    """The node with its references renamed through ``alias`` (stored processes -> their result nodes, equal nodes -> one)."""
     if not alias:
         return node
 
     def target(id: str) -> str:
-        while id in alias:
+        while alias.get(id, id) != id:
             id = alias[id]
         return id
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
 
-from backend.graph.parse import Graph, Node, is_callback, is_reference, references_in
+from backend.graph.parse import Graph, Node, is_callback, is_reference, references_in, renamed
 from backend.graph.validate import UNKNOWN, static_value
 from processes import registry
 from processes.demand import EVERYTHING, Demand
@@ -32,15 +32,13 @@ class Plan:
 
     Attributes
     ----------
-    graph : the parsed graph
+    graph : the nodes that are needed, equal ones merged
     targets : ids of the nodes whose values are results, in order
-    same : node id -> id of the equal node that is evaluated in its place
     demands : node id -> what is wanted of its output
     """
 
     graph: Graph
     targets: tuple[str, ...]
-    same: Mapping[str, str]
     demands: Mapping[str, Demand]
 
 
@@ -53,7 +51,13 @@ def make_plan(graph: Graph) -> Plan:
         targets.append(graph.result)
     needed = set(targets).union(*(nx.ancestors(graph.G, t) for t in targets)) if targets else set()
     same = _equal_nodes(graph, needed)
-    return Plan(graph, tuple(targets), same, _push_down(graph, needed, targets, same))
+    kept = {id: renamed(graph.nodes[id], same) for id in graph.order if id in needed and same[id] == id}
+    edges = nx.DiGraph()
+    edges.add_nodes_from(kept)
+    edges.add_edges_from((reference, id) for id, node in kept.items() for reference in node.references)
+    reduced = Graph(kept, same.get(graph.result, graph.result) if graph.result else None, edges)
+    results = tuple(dict.fromkeys(same[t] for t in targets))
+    return Plan(reduced, results, _push_down(reduced, results))
 
 
 def _equal_nodes(graph: Graph, needed: set[str]) -> dict[str, str]:
@@ -92,17 +96,14 @@ def _identity(value: Any, node: Node, same: Mapping[str, str]) -> Any:
     return value
 
 
-def _push_down(graph: Graph, needed: set[str], targets: list[str], same: Mapping[str, str]) -> dict[str, Demand]:
-    demands: dict[str, Demand] = {t: EVERYTHING for t in targets}
+def _push_down(graph: Graph, targets: Sequence[str]) -> dict[str, Demand]:
+    demands: dict[str, Demand] = dict.fromkeys(targets, EVERYTHING)
     for id in reversed(graph.order):
-        if id not in needed or id not in demands:
-            continue
         node = graph.nodes[id]
         rule = registry.get(node.process_id).demand
         wanted = rule(known_arguments(node), demands[id]) if rule else {}
         for name, argument in node.arguments.items():
             for reference in references_in(argument, node.scope):
-                reference = same.get(reference, reference)
                 demand = wanted.get(name, BARRIER)
                 demands[reference] = either(demands[reference], demand) if reference in demands else demand
     return demands

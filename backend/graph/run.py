@@ -5,42 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from processes.env import Env
+import xarray as xr
 
-
-@dataclass(frozen=True)
-class Asset:
-    """One file a request produced.
-
-    Attributes
-    ----------
-    path : where it lies
-    media_type : e.g. ``image/tiff; application=geotiff; profile=cloud-optimized``
-    title : for a person
-    roles : ``data``, ``metadata``, ``thumbnail``
-    metadata : STAC fields of the asset (``proj:code``, ``proj:shape``, ``proj:transform``, ``bands`` with statistics ...)
-    properties : STAC fields of the item the asset belongs to (``datetime`` or interval, ``derived_from`` ids ...)
-    geometry, bbox : footprint in EPSG:4326, if it has one
-    cube : ``cube:dimensions`` of the cube it holds, if any
-    """
-
-    path: Path
-    media_type: str
-    title: str = ""
-    roles: tuple[str, ...] = ("data",)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    geometry: Mapping[str, Any] | None = None
-    bbox: tuple[float, float, float, float] | None = None
-    cube: Mapping[str, Any] | None = None
-
-
-Progress = Callable[[float], None]  # called with 0..1, never decreasing
+from backend.errors import OpenEOError
+from backend.graph.callbacks import Namespace
+from backend.graph.evaluate import evaluate
+from backend.graph.parse import Graph, Problem, Scope, parse
+from backend.graph.plan import Plan, make_plan
+from backend.graph.validate import validate
+from backend.results.asset import Asset, Progress
+from processes import registry
+from processes.env import Env, LoadReport
+from processes.errors import ProcessError
+from processes.load.read import take_unreadable
+from processes.save.save_result import SaveResult
 
 
 def execute(
@@ -49,11 +32,12 @@ def execute(
     out: Path,
     *,
     parameters: Mapping[str, Any] | None = None,
-    namespace: Mapping[str, Mapping[str, Any]] | None = None,
+    namespace: Namespace | None = None,
     on_progress: Progress | None = None,
     max_nodes: int = 10_000,
     max_pixels: int | None = None,
     default_format: str | None = None,
+    scheduler: str = "threads",
 ) -> list[Asset]:
     """Run a process graph and write what it saves into ``out``.
 
@@ -73,6 +57,8 @@ def execute(
         Called with the finished share, 0 to 1, never decreasing.
     max_nodes, max_pixels
         ``ProcessGraphComplexity`` above these.
+    scheduler
+        ``threads``, ``sync`` or the address of a dask.distributed scheduler.
     default_format
         Format for results without ``save_result``; None: JSON for values, netCDF for cubes.
 
@@ -87,18 +73,100 @@ def execute(
     processes.stages.StagePending
         A chain's stage was sent to other workers; call again when its items are there.
     """
-    raise NotImplementedError
+    ledger: list[LoadReport] = []
+    plan = prepare(process, env, parameters=parameters, namespace=namespace, max_nodes=max_nodes)
+    values = evaluate(plan, replace(env, ledger=ledger), namespace=namespace)
+    _refuse_too_much(ledger, max_pixels)
+    from backend.results import write
+
+    saves = [_as_save(v, default_format) for v in values]
+    try:
+        assets = write(
+            saves,
+            out,
+            threads=env.limits.threads,
+            scheduler=scheduler,
+            memory_limit=env.limits.memory,
+            on_progress=on_progress,
+        )
+    except ProcessError as error:
+        raise OpenEOError.of(error) from error
+    for href, reason in take_unreadable().items():
+        env.log("warning", f"Left out {href}: {reason}", code="StorageFailure")
+    return assets
+
+
+def prepare(
+    process: Mapping[str, Any],
+    env: Env,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    namespace: Namespace | None = None,
+    max_nodes: int = 10_000,
+) -> Plan:
+    """Parse, validate and plan; raises the first problem as `OpenEOError`, with all problems in its data."""
+    problems: list[Problem] = []
+    graph = _parsed(process, parameters, namespace, max_nodes, problems)
+    if not problems:
+        problems = validate(graph, env, namespace=namespace)
+    if problems:
+        error = problems[0].error()
+        if len(problems) > 1:
+            error.message += f" ({len(problems) - 1} more problem{'s' if len(problems) > 2 else ''}; see data)"
+            error.data = [p.to_json() for p in problems]
+        raise error
+    return make_plan(graph)
+
+
+def _parsed(process: Mapping[str, Any], parameters: Mapping[str, Any] | None, namespace: Namespace | None,
+            max_nodes: int, problems: list[Problem]) -> Graph:  # fmt: skip
+    given = dict(parameters or {})
+    for declared in process.get("parameters") or ():
+        name = declared.get("name")
+        if name in given:
+            continue
+        if declared.get("optional") or "default" in declared:
+            given[name] = declared.get("default")
+        elif parameters is not None:
+            problems.append(
+                Problem("ProcessParameterRequired", f"The process needs a value for its parameter '{name}'.")
+            )
+    return parse(process.get("process_graph"), scope=Scope(values=given), namespace=namespace,
+                 predefined=registry.processes(), problems=problems, max_nodes=max_nodes)  # fmt: skip
+
+
+def _as_save(value: Any, default_format: str | None) -> SaveResult:
+    if isinstance(value, SaveResult):
+        return value
+    raster = isinstance(value, xr.DataArray) or isinstance(value, xr.Dataset)
+    return SaveResult(value, default_format or ("netCDF" if raster and getattr(value, "ndim", 1) else "JSON"))
+
+
+def _refuse_too_much(ledger: Sequence[LoadReport], max_pixels: int | None) -> None:
+    pixels = sum(r.pixels for r in ledger)
+    if max_pixels is not None and pixels > max_pixels:
+        products = sum(len(r.items) for r in ledger)
+        raise OpenEOError(
+            "ProcessGraphComplexity",
+            f"This request reads {pixels / 1e6:,.0f} million pixels of {products} products; a synchronous request may read "
+            f"{max_pixels / 1e6:,.0f} million. Run it as a batch job, or ask for less area, time or bands.",
+            data={"pixels": pixels, "products": products, "limit": max_pixels},
+        )
 
 
 def check(
     process: Mapping[str, Any],
     env: Env,
     *,
-    namespace: Mapping[str, Mapping[str, Any]] | None = None,
+    namespace: Namespace | None = None,
     max_nodes: int = 10_000,
 ) -> list[dict[str, Any]]:
     """Every problem of a graph as ``{"code", "message", "path"}``; empty where it is valid. Never raises for a bad graph."""
-    raise NotImplementedError
+    problems: list[Problem] = []
+    graph = _parsed(process, None, namespace, max_nodes, problems)
+    declared = {str(p.get("name")) for p in process.get("parameters") or () if isinstance(p, Mapping)}
+    found = validate(graph, env, namespace=namespace, visible=frozenset(declared))
+    return [p.to_json() for p in [*problems, *found]]
 
 
 def estimate(
@@ -106,8 +174,35 @@ def estimate(
     env: Env,
     *,
     parameters: Mapping[str, Any] | None = None,
-    namespace: Mapping[str, Mapping[str, Any]] | None = None,
+    namespace: Namespace | None = None,
 ) -> dict[str, Any]:
-    """What a run would read and write, from the index alone: ``{"products", "pixels", "bytes_read", "output_bytes",
-    "blocks", "peak_memory"}``. Raises `OpenEOError` like `execute`."""
-    raise NotImplementedError
+    """What a run would read and write, from the index alone.
+
+    Returns
+    -------
+    ``products`` (items read), ``pixels`` (values read), ``bytes_read`` (uncompressed), ``output_bytes`` (uncompressed),
+    ``blocks``, ``peak_memory`` (bytes). Raises `OpenEOError` like `execute`; ``EstimateComplexity`` for chains whose
+    stages have not run.
+    """
+    ledger: list[LoadReport] = []
+    plan = prepare(process, env, parameters=parameters, namespace=namespace)
+    values = evaluate(plan, replace(env, ledger=ledger, dispatch=_NoDispatch()), namespace=namespace)
+    cubes = [getattr(v, "data", v) if isinstance(v, SaveResult) else v for v in values]
+    output = sum(int(c.nbytes) for c in cubes if isinstance(c, xr.DataArray))
+    return {
+        "products": len({i for r in ledger for i in r.items}),
+        "pixels": sum(r.pixels for r in ledger),
+        "bytes_read": sum(r.bytes for r in ledger),
+        "output_bytes": output,
+        "blocks": sum(r.blocks for r in ledger),
+        "peak_memory": max((r.block_bytes for r in ledger), default=0) * env.limits.threads,
+    }
+
+
+class _NoDispatch:
+    def run(self, stage: Any, env: Env) -> Any:
+        raise OpenEOError(
+            "EstimateComplexity",
+            f"The size of the result is known once '{stage.chain}' has processed {len(stage.tasks)} products.",
+            path=env.path,
+        )

@@ -16,12 +16,14 @@ from processes.errors import ProcessError
 from processes.extents import parse_bbox, parse_interval
 
 
-def validate(graph: Graph, env: Env, *, namespace: Mapping[str, Any] | None = None) -> list[Problem]:
+def validate(
+    graph: Graph, env: Env, *, namespace: Mapping[str, Any] | None = None, visible: frozenset[str] = frozenset()
+) -> list[Problem]:
     """Problems of every node: unknown processes and parameters, missing and mistyped values, unknown collections,
-    bands and formats, unresolved parameters; callbacks included."""
+    bands and formats, unresolved parameters; callbacks included. ``visible`` are parameters that get a value later."""
     problems: list[Problem] = []
     for node in graph.nodes.values():
-        problems += _node(node, env, namespace or {}, frozenset())
+        problems += _node(node, env, namespace or {}, visible)
     return problems
 
 

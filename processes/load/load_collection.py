@@ -10,20 +10,28 @@ import numpy as np
 import pystac
 import xarray as xr
 
+from processes.blocks import blocks_of
 from processes.demand import WGS84_NAME, Box, Demand
-from processes.env import Env
+from processes.env import Env, LoadReport
 from processes.errors import ProcessError, parameter_invalid
 from processes.extents import (
     box_in,
     crop,
     geojson_geometries,
     geometry_bounds,
-    intersect_intervals,
     parse_bbox,
     parse_interval,
 )
 from processes.load.items import Band, item_bands
-from processes.load.source import choose_grid, instant_of, make_source, time_slices, to_cube
+from processes.load.source import (
+    WORKING_FACTOR,
+    RasterSource,
+    choose_grid,
+    instant_of,
+    make_source,
+    time_slices,
+    to_cube,
+)
 from processes.registry import process
 
 
@@ -55,13 +63,14 @@ def load_collection(
     env = env or Env()
     meta = env.catalogue.collection(id)
     static = not any(d.get("type") == "temporal" for d in meta.get("cube:dimensions", {}).values())
-    box, geometries = _space(spatial_extent)
+    box, geometries = space_of(spatial_extent)
     own = Demand(box=box, interval=None if static else parse_interval(temporal_extent, "temporal_extent"))
     items = find_items(id, own, env, properties)
     return cube_of_items(items, own, env, bands=bands, meta=meta, static=static, geometries=geometries)
 
 
-def _space(extent: Mapping[str, Any] | None) -> tuple[Box | None, list[dict[str, Any]] | None]:
+def space_of(extent: Mapping[str, Any] | None) -> tuple[Box | None, list[dict[str, Any]] | None]:
+    """``(box, geometries)`` of a load's spatial extent: a bounding box or GeoJSON."""
     if extent is None:
         return None, None
     if "type" in extent:
@@ -162,6 +171,8 @@ def cube_of_items(
         slices = [_flattened(slices)]
     source = make_source(slices, names, geobox, skip_unreadable=env.limits.skip_unreadable)
     data = to_cube(source, env.demand, env.limits, derived_from=[i.id for i in items])
+    if env.ledger is not None:
+        env.ledger.append(_report(str((meta or {}).get("id", "")), items, data, source))
     if static:
         data = _without_time(data)
     if geometries is not None:
@@ -169,6 +180,16 @@ def cube_of_items(
 
         data = mask_polygon(data, {"type": "GeometryCollection", "geometries": list(geometries)})
     return data
+
+
+def _report(collection: str, items: Sequence[pystac.Item], data: xr.DataArray, source: RasterSource) -> LoadReport:
+    stored = sum(
+        np.dtype(per[0].dtype).itemsize for s in source.slices for per in s.bands if per and per[0].source is None
+    )
+    return LoadReport(
+        collection, tuple(i.id for i in items), int(data.size), stored * data.sizes["y"] * data.sizes["x"],
+        blocks_of(data), int(np.prod([max(c) for c in data.chunks or ()])) * data.dtype.itemsize * WORKING_FACTOR,
+    )  # fmt: skip
 
 
 def _flattened(slices: Sequence[Any]) -> Any:
