@@ -18,7 +18,7 @@ from backend.store.models import (
     User,
     UserFile,
 )
-from backend.store.types import now
+from backend.store.types import new_id, now
 
 
 def create(session: Session, name: str, password_hash: str) -> User:
@@ -48,12 +48,18 @@ def by_identity(session: Session, issuer: str, subject: str) -> User | None:
 
 
 def create_identity(session: Session, issuer: str, subject: str, name: str) -> User:
-    """Insert the user of an OIDC identity. A taken name gets the subject appended."""
-    free = by_name(session, name) is None
-    user = User(name=name if free else f"{name} ({subject})", issuer=issuer, subject=subject)
+    """Insert the user of an OIDC identity. A name that is taken gets the subject, then the issuer, appended."""
+    names = (name, f"{name} ({subject})", f"{name} ({subject}, {issuer})")
+    free = next((n for n in names if by_name(session, n) is None), new_id())
+    user = User(name=free, issuer=issuer, subject=subject)
     session.add(user)
     session.flush()
     return user
+
+
+def job_ids(session: Session, user_id: str) -> list[str]:
+    """Ids of all jobs of a user."""
+    return list(session.scalars(select(Job.id).where(Job.user_id == user_id)))
 
 
 def remove(session: Session, user: User) -> None:
