@@ -41,3 +41,7 @@ def main() -> None:
 
     Settings come from TUILE_* environment variables; `tuile doctor` shows them and checks the installation.
     """
+
+
+if __name__ == "__main__":
+    main()
