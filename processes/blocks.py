@@ -336,38 +336,60 @@ def blocks_of(data: xr.DataArray) -> int:
 
 def pull(
     data: Sequence[xr.DataArray],
-    write: Sequence[Callable[[tuple[slice, ...], np.ndarray], None]],
+    write: Sequence[Callable[[tuple[slice, ...], Any], None]],
     *,
+    encode: Sequence[Callable[[tuple[slice, ...], np.ndarray], Any]] | None = None,
     threads: int = 2,
     scheduler: str = "threads",
     on_block: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Compute cubes block by block, handing each block to the cube's ``write(slices, block)`` as it is ready.
+    """Compute cubes block by block and hand each block on as it is ready, in no fixed order.
 
-    One graph for all, so what they share is computed once. ``write`` is called under a lock, in no fixed order;
-    ``on_block(done, total)`` follows each call. An exception in ``write`` or in a block stops the run and is raised.
+    One graph for all, so what they share is computed once. A block passes two stages:
+
+    1. ``encode(slices, block)`` in the thread that computed it, many at once (compression goes here: it must release
+       the GIL to be worth it, and be safe to call from several threads). Absent: the block itself.
+    2. ``write(slices, what encode returned)`` under a lock of the cube.
+
+    ``on_block(done, total)`` follows each, under one lock for all. An exception in any of them, or in a block, stops
+    the run and is raised; nothing is handed on after that.
     """
     from threading import Lock
 
-    arrays, targets, lock = [], [], Lock()
-    total = sum(blocks_of(d) for d in data)
-    done = 0
+    counter = Lock()
+    done, stopped = 0, False
 
     class Target:
-        def __init__(self, put: Callable[[tuple[slice, ...], np.ndarray], None], shape: tuple[int, ...]):
-            self.put, self.shape = put, shape
+        def __init__(self, index: int, ndim: int):
+            self.put, self.ndim, self.lock = write[index], ndim, Lock()
+            self.encode = encode[index] if encode else lambda _, block: block
 
         def __setitem__(self, where: tuple[slice, ...], block: np.ndarray) -> None:
-            nonlocal done
-            with lock:
-                self.put(where, block)
-                done += 1
-                if on_block:
-                    on_block(done, total)
+            nonlocal done, stopped
+            if stopped:
+                return
+            try:
+                if self.ndim == 0:
+                    where, block = (), block[0]
+                payload = self.encode(where, block)
+                with self.lock:
+                    if stopped:
+                        return
+                    self.put(where, payload)
+                with counter:
+                    done += 1
+                    if on_block:
+                        on_block(done, total)
+            except BaseException:
+                stopped = True
+                raise
 
-    for d, put in zip(data, write):
-        values = d.data if is_lazy(d) else da.from_array(np.asarray(d.data), chunks=-1)
+    arrays, targets = [], []
+    for n, d in enumerate(data):
+        # an array in memory goes in pieces too, so that encoding is shared by the threads
+        values = d.data if is_lazy(d) else da.from_array(np.asarray(d.data), chunks="16MiB", name=False)
         arrays.append(values if values.ndim else values[None])
-        targets.append(Target(put, values.shape))
+        targets.append(Target(n, values.ndim))
+    total = sum(a.npartitions for a in arrays)
     with dask.config.set(scheduler=scheduler if scheduler in ("threads", "sync") else None, num_workers=threads):
         da.store(arrays, targets, lock=False, compute=True, return_stored=False)  # type: ignore[arg-type]
