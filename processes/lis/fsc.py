@@ -1,0 +1,137 @@
+"""Fractional snow cover and quality classes, as tables over NDSI percent, tree cover and quality bits.
+
+Sources: Gascoin et al. 2020 (Remote Sensing 12, 2904) for the tanh law and the canopy correction; linear mixing between
+end-members is the classical model (Vikhamar & Solberg 2003, Remote Sens. Environ. 84, 69-82).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from processes.kernels.lis_detect import JOINT
+
+
+def tanh_law(ndsi: np.ndarray) -> np.ndarray:
+    """FSC at the top of canopy, 0.5 tanh(2.65 NDSI - 1.42) + 0.5 (Gascoin et al. 2020), 0..1."""
+    return 0.5 * np.tanh(2.65 * np.asarray(ndsi, float) - 1.42) + 0.5
+
+
+def to_percent(fraction: np.ndarray) -> np.ndarray:
+    """100 x fraction in single precision, at most 100, truncated: uint8."""
+    return np.trunc((100 * np.clip(fraction, 0, 1)).astype(np.float32)).astype(np.uint8)
+
+
+def tanh_table() -> np.ndarray:
+    """FSC percent by NDSI percent: uint8 (256,)."""
+    return to_percent(tanh_law(np.arange(256) / 100))
+
+
+def unmixing(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Linear mixing law of a scene, from its clear pixels.
+
+    Parameters
+    ----------
+    joint : int64 (JOINT, JOINT), pixels by NDSI (-1..1) and green reflectance (0..2), see `Histograms`
+
+    Returns
+    -------
+    Snow fraction (201,) over NDSI -1..1 in steps of 0.01, and end-members (green, SWIR) of ground and snow (2, 2); None
+    where the scene shows too little of one of the two.
+
+    Notes
+    -----
+    Green and SWIR of a mixture are linear in its fraction f, so NDSI(f) is a ratio of two linear functions, which
+    inverts to f = (n (g0 + s0) - g0 + s0) / ((g1 - g0 - s1 + s0) - n (g1 - g0 + s1 - s0)). The ground is that of
+    NDSI < 0, weighted towards the snow; snow is the median of the fifth of NDSI > 0.4 with the highest NDSI.
+    """
+    ndsi = (np.arange(JOINT) + 0.5) / (JOINT // 2) - 1
+    green = (np.arange(JOINT) + 0.5) / (JOINT // 2)
+    by_ndsi = joint.sum(axis=1)
+    bare = np.where(ndsi < 0.0, by_ndsi, 0)
+    snowy = np.where(ndsi > 0.4, by_ndsi, 0)
+    if min(bare.sum(), snowy.sum()) < 200:
+        return None
+    n0 = _median(ndsi, bare)
+    g0 = _median(green, joint[ndsi < 0.0].sum(axis=0))
+    bright = np.cumsum(snowy[::-1])[::-1] <= max(0.5 * snowy.sum(), snowy.max())
+    n1 = _median(ndsi, np.where(bright, snowy, 0))
+    g1 = _median(green, joint[bright].sum(axis=0))
+    s0, s1 = g0 * (1 - n0) / (1 + n0), g1 * (1 - n1) / (1 + n1)
+    if g1 < 2 * g0:
+        return None
+    n = np.linspace(-1, 1, 201)
+    slope = (g1 - g0 - s1 + s0) - n * (g1 - g0 + s1 - s0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f = (n * (g0 + s0) - g0 + s0) / slope
+    return np.where(n >= n1, 1.0, np.where(n <= n0, 0.0, np.clip(f, 0, 1))), np.array([[g0, s0], [g1, s1]])
+
+
+def _median(values: np.ndarray, weights: np.ndarray) -> float:
+    total = np.cumsum(weights)
+    return float(values[np.searchsorted(total, total[-1] / 2)])
+
+
+def law_of_scene(joint: np.ndarray, law: str) -> tuple[str, np.ndarray]:
+    """FSC table (256,) uint8 of a scene, and the law it follows (``tanh`` or ``unmix``).
+
+    ``auto`` compares what each law says with what the brightness of mixed pixels says, (green - ground) / (snow -
+    ground), class by class of NDSI between the end-members, and takes the linear law only where it explains the
+    brightness clearly better than the published one (mean squared misfit under half of it, and under 0.1 rms).
+    """
+    published = tanh_table()
+    found = unmixing(joint) if law != "tanh" else None
+    if found is None:
+        return "tanh", published
+    fraction, members = found
+    table = to_percent(np.concatenate([fraction[100:], np.ones(256 - 101)]))
+    if law == "unmix":
+        return "unmix", table
+    (g0, _), (g1, _) = members
+    green = (np.arange(JOINT) + 0.5) / (JOINT // 2)
+    misfit, weight = np.zeros(2), 0.0
+    for k in range(JOINT // 2 + 15, JOINT):
+        pixels = joint[k].sum()
+        n = (k + 0.5) / (JOINT // 2) - 1
+        linear = float(np.interp(n, np.linspace(-1, 1, 201), fraction))
+        if pixels < 20 or linear > 0.95:
+            continue
+        seen = (_median(green, joint[k]) - g0) / (g1 - g0)
+        misfit += pixels * np.array([(linear - seen) ** 2, (float(tanh_law(n)) - seen) ** 2])
+        weight += pixels
+    if weight < 100:
+        return "tanh", published
+    linear_misfit, published_misfit = misfit / weight
+    better = linear_misfit < 0.5 * published_misfit and linear_misfit < 0.01
+    return ("unmix", table) if better else ("tanh", published)
+
+
+def ground_table() -> np.ndarray:
+    """FSC on the ground, percent, by FSC-TOC percent and tree cover percent: uint8 (101, 256).
+
+    min(TOC / (1 - TCD / 100), 1); TOC itself where tree cover is above 100 (unavailable).
+    """
+    toc = np.arange(101)[:, None] / 100
+    tree = np.arange(256)[None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        corrected = np.minimum(toc / (1 - tree / 100.0), 1)
+    corrected = np.where((tree == 100) & (toc == 0), 0, np.where(tree > 100, toc, corrected))
+    return to_percent(corrected)
+
+
+def quality_tables(plus: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Quality class 0 (best) .. 3 of FSC-TOC by quality bits (128,) and of FSC-OG by bits and tree cover (128, 256).
+
+    let-it-snow multiplies tree cover in percent where the formula wants a fraction, so that any tree cover of 2 % or
+    more gives 3; mode ``plus`` takes the fraction and counts a missing tree cover like 0.3.
+    """
+    b = [(np.arange(128) >> k & 1).astype(float) for k in range(7)]
+    common = 100 - 30 * b[1] - 50 * b[0] - 25 * b[4] - 25 * b[2]
+    tree = np.arange(256.0)
+    if plus:
+        tree = np.where(tree > 100, 0.3, tree / 100)
+
+    def classes(score: np.ndarray) -> np.ndarray:
+        return np.trunc(np.minimum(3, 4 - np.maximum(0, score) / 25)).astype(np.uint8)
+
+    shade = 100 * b[6]
+    return classes(common - shade), classes(common[:, None] - 80 * tree[None] - (shade[:, None] if plus else 0))
