@@ -29,16 +29,7 @@ class Outcome:
 def execute(case: Case, *, chunked: bool) -> Any:
     """Result of a case in the tests' notation. Raises what the process raises."""
     process = registry.get(case.process)
-    names = process.callbacks
-
-    arguments = {
-        name: encode(
-            value,
-            chunked=chunked,
-            callback=lambda graph, name=name: callbacks.compile(graph, [p["name"] for p in names.get(name, [])]),
-        )
-        for name, value in case.source["arguments"].items()
-    }
+    arguments = {k: encode(v, chunked=chunked, callback=callbacks.compile) for k, v in case.source["arguments"].items()}
     if process.wants_env:
         arguments["env"] = Env()
     return decode(process.function(**arguments), case.source.get("returns"))
