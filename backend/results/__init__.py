@@ -1,1 +1,155 @@
-"""Result files: one writer module per format behind `write`, and the STAC documents that describe results."""
+"""Result files: which formats there are, and writing everything a request saves in one pass.
+
+`write` pulls the cubes of all saved results through `processes.blocks.pull` at once, so what they share is computed
+once, and streams blocks into the files. Work happens in a hidden folder inside the target; files appear in it when all
+are complete, or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import OpenEOError
+from backend.graph.run import Asset
+
+if TYPE_CHECKING:
+    from backend.results.format import Output
+    from processes.save.save_result import SaveResult
+
+__all__ = ["formats", "write"]
+
+# No space, quota, file-size limit: the disk's doing, not the graph's.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def formats() -> dict[str, Any]:
+    """Body of ``GET /file_formats``."""
+    from backend.results.format import all_formats
+
+    found = all_formats()
+    return {"input": {}, "output": {name: found[name].to_json() for name in sorted(found)}}
+
+
+def write(
+    saves: Sequence[SaveResult],
+    out: Path,
+    *,
+    threads: int = 2,
+    scheduler: str = "threads",
+    memory_limit: int = 4 << 30,
+    on_progress: Callable[[float], None] | None = None,
+) -> list[Asset]:
+    """Write results into ``out``.
+
+    Parameters
+    ----------
+    saves
+        What to write, in the order the files are listed.
+    out
+        Existing folder.
+    threads, scheduler
+        Of the block engine (`processes.blocks.pull`).
+    memory_limit
+        Bytes; formats that must hold a result whole refuse what does not fit.
+    on_progress
+        Called with the share of finished blocks, 0 to 1, never decreasing. An exception in it stops the writing and
+        is raised.
+
+    Returns
+    -------
+    One `Asset` per file, in the order of ``saves``, then of time.
+
+    Raises
+    ------
+    OpenEOError
+        ``FormatUnsuitable`` (unknown format or option, data the format cannot hold), ``StorageFailure`` (disk full).
+        Nothing half-written stays in ``out``, whatever is raised.
+    """
+    from processes import blocks
+
+    scratch = out / f".writing-{uuid.uuid4().hex}"
+    outputs: list[Output] = []
+    with _disk(out):
+        scratch.mkdir()
+        try:
+            for stem, save in zip(_stems(saves), saves):
+                outputs.append(_open(save, scratch, stem, memory_limit))
+            cubes = [(o.cube, o) for o in outputs if o.cube is not None]
+            blocks.pull(
+                [c for c, _ in cubes],
+                [o.write for _, o in cubes],
+                encode=[o.encode for _, o in cubes],
+                threads=threads,
+                scheduler=scheduler,
+                on_block=(lambda done, total: on_progress(done / total)) if on_progress else None,
+            )
+            assets = [a for o in outputs for a in o.finish()]
+            for output in outputs:
+                output.close()
+            moved = [_move(a, out) for a in assets]
+        finally:
+            _close(outputs)
+            shutil.rmtree(scratch, ignore_errors=True)
+    if on_progress:
+        on_progress(1.0)
+    return moved
+
+
+def _open(save: SaveResult, scratch: Path, stem: str, memory_limit: int) -> Output:
+    from backend.results.format import Target, get
+
+    chosen = get(save.format)
+    return chosen.open(save.data, chosen.options(save.options), Target(scratch, stem, memory_limit))
+
+
+def _stems(saves: Sequence[SaveResult]) -> Iterator[str]:
+    """How each result's file names begin: the prefix asked for, numbered where two results have the same."""
+    seen: set[str] = set()
+    for save in saves:
+        prefix = next((str(v) for k, v in save.options.items() if k.lower() == "filename_prefix" and v), "openEO")
+        stem, n = prefix, 2
+        while stem in seen:
+            stem, n = f"{prefix}-{n}", n + 1
+        seen.add(stem)
+        yield stem
+
+
+def _move(asset: Asset, out: Path) -> Asset:
+    final = out / asset.path.name
+    os.replace(asset.path, final)  # noqa: PTH105
+    return replace(asset, path=final)
+
+
+def _close(outputs: Sequence[Output]) -> None:
+    """Close every output; files of a failed run are thrown away, so what closing them says does not matter."""
+    import contextlib
+
+    for output in outputs:
+        with contextlib.suppress(Exception):
+            output.close()
+
+
+@contextmanager
+def _disk(out: Path) -> Iterator[None]:
+    """Tell a full disk as what it is."""
+    try:
+        yield
+    except OSError as error:
+        text = str(error)
+        # HDF5 and GDAL put the reason into their own message
+        if error.errno in _FULL or "No space left" in text or "errno = 28" in text or "errno = 27" in text:
+            free = shutil.disk_usage(out).free
+            raise OpenEOError(
+                "StorageFailure",
+                f"The results could not be written: the storage is full ({free >> 20} MiB free). Delete results you no "
+                "longer need, or ask for a smaller extent, and start again.",
+            ) from error
+        raise

@@ -1,0 +1,90 @@
+"""Zarr: a zipped store (one file to download) with the same variables as netCDF."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from backend.graph.run import Asset
+from backend.results.format import PREFIX, Format, Output, Target
+from backend.results.layout import CRS, Chunker, layout
+from backend.results.netcdf import cube_asset
+
+
+class Zarr(Output):
+    """A Zarr store in the making: chunks go to a folder, which is zipped (not compressed again) at the end."""
+
+    def __init__(self, data: Any, options: Mapping[str, Any], target: Target):
+        import zarr
+        from numcodecs import Blosc
+
+        self.layout = layout(data, "Zarr")
+        self.cube, self.chunker = self.layout.cube, Chunker(self.layout)
+        self.path = target.path("zarr.zip")
+        self.folder = target.folder / f".{target.stem}.zarr"
+        # format 2 with consolidated metadata: what GDAL, xarray and every Zarr library read
+        group = zarr.create_group(store=str(self.folder), zarr_format=2)
+        group.attrs.update({"Conventions": "CF-1.8", "title": "openEO result"})
+        for c in self.layout.coordinates:
+            values = c.values.astype("U") if c.values.dtype == object else c.values
+            made = group.create_array(
+                c.name, shape=values.shape, chunks=values.shape, dtype=values.dtype, fill_value=None
+            )
+            made[...] = values
+            made.attrs.update({"_ARRAY_DIMENSIONS": [c.name], **c.attrs})
+        if self.layout.crs is not None:
+            crs = group.create_array(CRS, shape=(), dtype="i4", fill_value=None)
+            crs[...] = np.int32(0)
+            crs.attrs.update({"_ARRAY_DIMENSIONS": [], **self.layout.crs})
+        self.arrays = []
+        for name, attrs in zip(self.layout.names, self.layout.attrs):
+            made = group.create_array(
+                name,
+                shape=self.layout.shape,
+                chunks=self.layout.chunks or (),
+                dtype=self.layout.cube.dtype,
+                fill_value=self.layout.fill,
+                compressors=Blosc("zstd", clevel=int(options["level"]), shuffle=Blosc.SHUFFLE),
+            )
+            made.attrs.update({"_ARRAY_DIMENSIONS": list(self.layout.dims), **attrs})
+            self.arrays.append(made)
+        zarr.consolidate_metadata(group.store)
+
+    def encode(self, where: tuple[slice, ...], block: np.ndarray) -> None:
+        # chunks are files of their own: threads never meet, so storing needs no lock either
+        for variable, start, values in self.chunker.put(where, block):
+            lead = tuple(slice(s, s + 1) for s in start[: len(start) - values.ndim])
+            tail = tuple(slice(a, a + n) for a, n in zip(start[len(lead) :], values.shape))
+            self.arrays[variable][lead + tail] = values.reshape((1,) * len(lead) + values.shape)
+
+    def finish(self) -> list[Asset]:
+        with zipfile.ZipFile(self.path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for file in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+                archive.write(file, file.relative_to(self.folder).as_posix())
+        return [cube_asset(self.layout.cube, self.path, "application/vnd+zarr+zip", "Zarr (zipped)", self.chunker)]
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+FORMATS = [
+    Format(
+        "Zarr",
+        "Zarr store, zipped",
+        "One .zarr.zip with all dates: an array per band ('var' for a cube without bands), consolidated metadata, the "
+        "reference system in the array 'crs'. Open it with zarr.storage.ZipStore, or unzip it first.",
+        ("raster", "other"),
+        Zarr,
+        PREFIX
+        | {
+            "level": {
+                "description": "Effort of zstd.",
+                "schema": {"type": "integer", "minimum": 1, "maximum": 9, "default": 1},
+            }
+        },
+    )
+]
