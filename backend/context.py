@@ -6,13 +6,14 @@ The protocols say what the API asks of the other rooms of the house; `backend.jo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import current_app
 
+from backend.environment import Environments
 from backend.graph.run import Asset
 from backend.settings import Settings
 from backend.store.db import Database
@@ -20,12 +21,12 @@ from backend.store.db import Database
 if TYPE_CHECKING:
     import pystac
 
+    from backend.auth.bearer import Authenticator
     from backend.auth.signing import Signer
-    from processes.env import Env
 
 
 class Catalogue(Protocol):
-    """Collections and their items (`backend.catalogue.open_catalogue`)."""
+    """Collections and their items (`backend.catalogue.open_catalogue(settings)`)."""
 
     def collections(self) -> list[dict[str, Any]]:
         """openEO metadata of every collection, by id, without ``links`` of the API."""
@@ -42,8 +43,15 @@ class Catalogue(Protocol):
         bbox: tuple[float, float, float, float] | None = None,
         interval: tuple[str | None, str | None] | None = None,
         where: Sequence[tuple[str, str, Any]] = (),
+        limit: int | None = None,
+        after: tuple[str, str] | None = None,
     ) -> list[pystac.Item]:
-        """Items by place and time, ordered by instant, then id (see `processes.env.Catalogue`)."""
+        """Items by place and time, ordered by instant, then id (see `processes.env.Catalogue`); at most ``limit``
+        behind the one with (instant, id) ``after``."""
+        ...
+
+    def queryables(self, collection_id: str) -> dict[str, Any]:
+        """JSON Schema of the properties a filter may use."""
         ...
 
     def item(self, collection_id: str, item_id: str) -> pystac.Item | None:
@@ -52,7 +60,7 @@ class Catalogue(Protocol):
 
 
 class Jobs(Protocol):
-    """Batch jobs as the API drives them (`backend.jobs.queue`)."""
+    """Batch jobs as the API drives them (`backend.jobs.queue.Queue(settings, database)`)."""
 
     def start(self, job_id: str) -> None:
         """Queue a job that is not active: old results and log go, state ``queued``, a message to the workers.
@@ -81,7 +89,7 @@ class SyncResult:
 
 
 class Sync(Protocol):
-    """The pool that computes synchronous requests (`backend.jobs.sync`)."""
+    """The pool that computes synchronous requests (`backend.jobs.sync.SyncPool(settings, database)`)."""
 
     def run(
         self,
@@ -96,12 +104,13 @@ class Sync(Protocol):
         ...
 
 
-class Environments(Protocol):
-    """Makes the `Env` that validation and estimates run in."""
+class Offers(Protocol):
+    """What can be read, written, run and configured (`backend.offers`)."""
 
-    def env(self, user_id: str | None) -> Env:
-        """Catalogue, files and limits as ``user_id`` sees them; the log goes to the standard library."""
-        ...
+    def file_formats(self) -> dict[str, Any]: ...
+    def udf_runtimes(self) -> dict[str, Any]: ...
+    def service_types(self) -> dict[str, Any]: ...
+    def processing_parameters(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,10 @@ class Context:
     jobs: Jobs
     sync: Sync
     environments: Environments
+    offers: Offers
+    authenticator: Authenticator
     signer: Signer
+    process_specs: Callable[[], Mapping[str, dict[str, Any]]]  # definitions of the predefined processes, by id
 
 
 def context() -> Context:

@@ -28,6 +28,11 @@ def files(session: Session, user_id: str, *, limit: int | None = None, offset: i
     return list(session.scalars(query.limit(limit) if limit is not None else query))
 
 
+def total(session: Session, user_id: str) -> int:
+    """How many a user has."""
+    return session.scalar(select(func.count()).select_from(UserFile).where(UserFile.user_id == user_id)) or 0
+
+
 def used(session: Session, user_id: str) -> int:
     """Bytes a user's files take."""
     return int(session.scalar(select(func.sum(UserFile.size)).where(UserFile.user_id == user_id)) or 0)

@@ -19,8 +19,8 @@ from backend.store.models import Job, JobAsset, StageRow
 from backend.store.types import finite, now
 
 __all__ = [
-    "ACTIVE", "ENDED", "add_log", "assets", "claim", "count", "create", "delete_assets", "expired", "get", "heartbeat",
-    "jobs", "logs", "put_assets", "release", "remove", "resume", "sent", "transition", "wait_for_stage",
+    "ACTIVE", "ENDED", "add_log", "assets", "change", "claim", "count", "create", "delete_assets", "expired", "get", "heartbeat",
+    "jobs", "logs", "put_assets", "release", "remove", "resume", "sent", "total", "transition", "wait_for_stage",
 ]  # fmt: skip
 
 ACTIVE = ("queued", "running")
@@ -46,6 +46,11 @@ def jobs(session: Session, user_id: str, *, limit: int | None = None, offset: in
     """A user's jobs, newest first."""
     query = select(Job).where(Job.user_id == user_id).order_by(Job.created.desc(), Job.id).offset(offset)
     return list(session.scalars(query.limit(limit) if limit is not None else query))
+
+
+def total(session: Session, user_id: str) -> int:
+    """How many a user has."""
+    return session.scalar(select(func.count()).select_from(Job).where(Job.user_id == user_id)) or 0
 
 
 def count(session: Session, states: Collection[str], user_id: str | None = None) -> int:
@@ -92,6 +97,12 @@ def transition(
     if owner is not None:
         condition = and_(condition, Job.lease_owner == owner)
     return _one(session, update(Job).where(condition).values(**(values | changes)))
+
+
+def change(session: Session, job_id: str, **columns: Any) -> bool:
+    """Set columns of a job; False while it is queued or running."""
+    free = update(Job).where(Job.id == job_id, Job.status.not_in(ACTIVE))
+    return _one(session, free.values(updated=now(), **columns))
 
 
 def claim(session: Session, job_id: str, owner: str, lease_seconds: float = LEASE_SECONDS) -> Job | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from backend.store.models import ProcessGraph
@@ -29,6 +29,11 @@ def udps(session: Session, user_id: str, *, limit: int | None = None, offset: in
     """A user's processes, by id."""
     query = select(ProcessGraph).where(ProcessGraph.user_id == user_id).order_by(ProcessGraph.id).offset(offset)
     return list(session.scalars(query.limit(limit) if limit is not None else query))
+
+
+def total(session: Session, user_id: str) -> int:
+    """How many a user has."""
+    return session.scalar(select(func.count()).select_from(ProcessGraph).where(ProcessGraph.user_id == user_id)) or 0
 
 
 def namespace(session: Session, user_id: str) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from backend.auth.passwords import hash_password
 from backend.store.models import (
     Job,
     JobAsset,
@@ -25,6 +26,17 @@ def create(session: Session, name: str, password_hash: str) -> User:
     """Insert a user with a password. The name must be free."""
     user = User(name=name, password_hash=password_hash)
     session.add(user)
+    session.flush()
+    return user
+
+
+def set_user(session: Session, name: str, password: str) -> User:
+    """Make sure the user exists and has this password; a new password ends all sessions."""
+    user = by_name(session, name)
+    if user is None:
+        return create(session, name, hash_password(password))
+    user.password_hash = hash_password(password)
+    remove_tokens(session, user.id)
     session.flush()
     return user
 

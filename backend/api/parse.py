@@ -1,0 +1,192 @@
+"""What views read from a request: the user, a JSON body, query parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import g, request
+
+from backend.context import context
+from backend.errors import OpenEOError
+from backend.store.logs import LEVELS
+from backend.store.models import User
+
+JSON_MAX = 32 << 20  # bytes of a JSON body
+ANY_DAY = ("", "..")
+
+
+def user() -> User:
+    """The user who sends the request. Raises the errors of `Authenticator.user`."""
+    found = context().authenticator.user(request.headers.get("Authorization"))
+    g.user_id = found.id
+    return found
+
+
+def optional_user() -> User | None:
+    """The user, or None without login; a wrong token is still an error."""
+    return user() if request.headers.get("Authorization") else None
+
+
+def body() -> dict[str, Any]:
+    """The request's JSON object."""
+    request.max_content_length = JSON_MAX
+    if request.mimetype and request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        raise OpenEOError("ContentTypeInvalid", f"Send application/json, not {request.mimetype}.")
+    try:
+        value = request.get_json(force=True)
+    except RecursionError:
+        raise OpenEOError("ContentInvalid", "The JSON in the request's body is nested too deeply.") from None
+    if not isinstance(value, dict):
+        raise OpenEOError("ContentInvalid", "The request's body must be a JSON object.")
+    return value
+
+
+def process(value: Any) -> dict[str, Any]:
+    """A process object as clients send it. Raises ``ProcessGraphMissing``, ``ProcessGraphInvalid``."""
+    if not isinstance(value, dict) or value.get("process_graph") is None:
+        raise OpenEOError("ProcessGraphMissing", "The process has no 'process_graph'.")
+    graph = value["process_graph"]
+    if not isinstance(graph, dict) or not graph:
+        raise OpenEOError("ProcessGraphInvalid", "'process_graph' must be an object with at least one node.")
+    for node_id, node in graph.items():
+        if not isinstance(node, dict) or not isinstance(node.get("process_id"), str):
+            raise OpenEOError("ProcessGraphInvalid", f"Node '{node_id}' has no 'process_id'.", path=(str(node_id),))
+    # Optional fields that are null mean the same as absent; the graph itself is kept as it is.
+    return {k: v for k, v in value.items() if v is not None or k == "process_graph"}
+
+
+def text(value: Mapping[str, Any], name: str) -> str | None:
+    """An optional string of a body."""
+    found = value.get(name)
+    if found is not None and not isinstance(found, str):
+        raise OpenEOError("ContentInvalid", f"'{name}' must be a string.")
+    return found
+
+
+def plan(value: Mapping[str, Any]) -> str | None:
+    """The billing plan: there is one, it is free, and its name is ``free``."""
+    found = text(value, "plan")
+    if found is not None and found.lower() != "free":
+        raise OpenEOError("BillingPlanInvalid", f"There is no billing plan '{found}'; leave it out or use 'free'.")
+    return found
+
+
+def budget(value: Mapping[str, Any]) -> float | None:
+    """The budget of a request (nothing costs anything here)."""
+    found = value.get("budget")
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not found >= 0:
+        raise OpenEOError("BudgetInvalid", "'budget' must be a number, at least 0.")
+    return float(found)
+
+
+def log_level(value: Mapping[str, Any]) -> str:
+    """The least severe level to keep; ``info`` where nothing is said."""
+    found = text(value, "log_level") or "info"
+    return _level(found.lower(), "log_level")
+
+
+def query_level(default: str) -> str:
+    """Query parameter ``level``."""
+    return _level(request.args.get("level", default).lower(), "level")
+
+
+def _level(value: str, name: str) -> str:
+    if value not in LEVELS:
+        raise OpenEOError("ParameterInvalid", f"'{name}' is one of {', '.join(LEVELS)}.")
+    return value
+
+
+def flag(name: str) -> bool:
+    """A boolean query parameter; present without value means true."""
+    value = request.args.get(name)
+    return value is not None and value.lower() in ("", "true", "1")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The part of a list that is asked for: ``limit`` None means everything."""
+
+    limit: int | None
+    offset: int
+
+
+def page() -> Page:
+    """Query parameters ``limit`` (at least 1) and ``offset``."""
+    limit = number("limit", 1)
+    return Page(limit, number("offset", 0) or 0)
+
+
+def number(name: str, least: int) -> int | None:
+    """An optional integer query parameter."""
+    value = request.args.get(name)
+    if value in (None, ""):
+        return None
+    # Bounded: an integer beyond 64 bits is an error in the database, not here.
+    if not value.isdecimal() or not least <= int(value[:19]) or len(value) > 18:
+        raise OpenEOError("ParameterInvalid", f"Query parameter '{name}' must be an integer, at least {least}.")
+    return int(value)
+
+
+def bbox() -> tuple[float, float, float, float] | None:
+    """Query parameter ``bbox`` in degrees: west, south, east, north (heights of six numbers are ignored)."""
+    value = request.args.get("bbox")
+    if not value:
+        return None
+    try:
+        numbers = [float(v) for v in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 6:
+        numbers = [*numbers[:2], *numbers[3:5]]
+    if len(numbers) != 4 or not (-90 <= numbers[1] <= numbers[3] <= 90) or not all(-180 <= x <= 180 for x in numbers):
+        raise OpenEOError("ParameterInvalid", "'bbox' is west,south,east,north in degrees, with south <= north.")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def interval() -> tuple[str | None, str | None] | None:
+    """Query parameter ``datetime``: an instant, or ``start/end`` where either may be ``..``; half-open on return."""
+    value = request.args.get("datetime")
+    if not value:
+        return None
+    parts = value.split("/")
+    if len(parts) > 2:
+        raise _bad_datetime(value)
+    start, end = parts[0], parts[-1]
+    if start in ANY_DAY and end in ANY_DAY:
+        return None
+    return (None if start in ANY_DAY else _instant(start)[0]), (None if end in ANY_DAY else _instant(end)[1])
+
+
+def after() -> tuple[str, str] | None:
+    """Query parameter ``after``: instant and id of the last item of the page before."""
+    value = request.args.get("after")
+    if not value:
+        return None
+    instant, comma, id = value.partition(",")
+    if not comma:
+        raise OpenEOError("ParameterInvalid", "'after' comes from the link 'next' of a page of items; follow that.")
+    return _instant(instant)[0], id
+
+
+def _instant(value: str) -> tuple[str, str]:
+    """First instant of ``value`` and the first one after it: both ends of an OGC interval belong to it."""
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        raise _bad_datetime(value) from None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    instant = instant.astimezone(UTC)
+    step = timedelta(days=1) if len(value) == 10 else timedelta(microseconds=1)
+    return tuple(i.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for i in (instant, instant + step))  # type: ignore[return-value]
+
+
+def _bad_datetime(value: str) -> OpenEOError:
+    return OpenEOError(
+        "ParameterInvalid", f"'datetime' is an RFC 3339 instant or start/end with '..' for open, not '{value}'."
+    )

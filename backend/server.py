@@ -1,0 +1,91 @@
+"""``tuile serve``: the API behind waitress, in the embedded default with a worker process beside it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import click
+import waitress
+from flask import Flask
+
+from backend import serverlog
+from backend.app import create_app
+from backend.settings import Settings
+
+LOG = logging.getLogger("tuile.server")
+THREADS = 8  # requests answered at once; computing happens in other processes
+BODY_MAX = 1 << 40  # uploads are limited by quota, JSON bodies by `backend.api.parse.JSON_MAX`
+
+
+def serve(app: Flask, host: str, port: int, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Answer requests until the process is told to stop (SIGTERM, SIGINT).
+
+    Parameters
+    ----------
+    app : the application
+    host, port : where to listen; port 0 takes a free one
+    on_ready : called with the URL once the socket listens
+    """
+    server = waitress.create_server(
+        app,
+        host=host,
+        port=port,
+        threads=THREADS,
+        ident="tuile",
+        max_request_body_size=BODY_MAX,
+        channel_timeout=300,
+        # The application itself decides what to believe of a proxy's headers (see backend.app).
+        clear_untrusted_proxy_headers=False,
+    )
+    if on_ready is not None:
+        on_ready(_url(host, server))
+    try:
+        server.run()
+    finally:
+        server.close()
+
+
+@click.command("serve")
+@click.option("--host", help="Address to listen on. Default: TUILE_HOST.")
+@click.option("--port", type=int, help="Port to listen on; 0 takes a free one. Default: TUILE_PORT.")
+@click.option(
+    "--worker/--no-worker",
+    default=None,
+    help="Run a worker process beside the API. Default: with the embedded broker only.",
+)
+def serve_command(host: str | None, port: int | None, worker: bool | None) -> None:
+    """Serve the openEO API."""
+    serverlog.configure()
+    settings = Settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    app = create_app(settings)
+    signal.signal(signal.SIGTERM, _stop)
+
+    def ready(url: str) -> None:
+        click.echo(f"Tuile is at {settings.public_url or url}", err=True)
+
+    run = lambda: serve(app, host or settings.host, settings.port if port is None else port, on_ready=ready)  # noqa: E731
+    if worker if worker is not None else settings.embedded_broker:
+        from backend.jobs.worker import beside
+
+        with beside(settings):
+            run()
+    else:
+        run()
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _url(host: str, server: object) -> str:
+    # With a name that has several addresses waitress listens on all of them.
+    name, port = (getattr(server, "effective_listen", None) or [(host, getattr(server, "effective_port", 0))])[0][:2]
+    if name in ("0.0.0.0", "::", ""):
+        name = socket.gethostname()
+    return f"http://{f'[{name}]' if ':' in str(name) else name}:{port}"
