@@ -15,7 +15,8 @@ LAYERS = ("SEB", "NDSI", "FSCTOC", "FSCOG", "QCTOC", "QCOG", "EXPERT", "QCFLAGS"
 # elevations that are counted, metres
 Z_LOW, Z_HIGH = -500, 9000
 Z_BIN = 10  # of the regional histograms
-JOINT = 200  # bins of NDSI -1..1 and of green 0..2
+JOINT = 200  # bins of NDSI -1..1 and of green 0..2 (0..0.5 in relief shade)
+FINE = 4
 
 
 @njit(nogil=True, cache=True)
@@ -70,7 +71,7 @@ def count(state, dem, green, swir, relief, row0, col0, region, skip_none, fine, 
     skip_none : leave out pixels without data (they count as clear ground in let-it-snow)
     fine : int64 (3, Z_HIGH - Z_LOW): total, cloud, snow per metre of elevation
     local : int64 (regions_y, regions_x, bins, 2): clear lit pixels without and with snow per `Z_BIN` metres
-    joint : int64 (JOINT, JOINT): clear lit pixels by NDSI and green reflectance
+    joint : int64 (2, JOINT, JOINT): clear pixels, lit and in relief shade, by NDSI and green reflectance
     green_scale : digital number of green -> reflectance
 
     Returns
@@ -95,12 +96,15 @@ def count(state, dem, green, swir, relief, row0, col0, region, skip_none, fine, 
                 fine[1, z - Z_LOW] += 1
             elif is_snow:
                 fine[2, z - Z_LOW] += 1
-            if skip_none and not v & (ALLC | CLOUD1) and relief[y, x] == 0:
-                local[ry, (col0 + x) // region, (z - Z_LOW) // Z_BIN, 1 if is_snow else 0] += 1
+            if skip_none and not v & (ALLC | CLOUD1):
+                dark = 1 if relief[y, x] == 1 else 0
+                if not dark:
+                    local[ry, (col0 + x) // region, (z - Z_LOW) // Z_BIN, 1 if is_snow else 0] += 1
                 g, s = np.float64(green[y, x]), np.float64(swir[y, x])
                 if g > 0 and s > -0.9 * g:
                     i = int((np.float64(g - s) / (g + s) + 1.0) * (JOINT // 2))
-                    joint[min(max(i, 0), JOINT - 1), min(int(g * green_scale * (JOINT // 2)), JOINT - 1)] += 1
+                    j = int(g * green_scale * (FINE if dark else 1) * (JOINT // 2))
+                    joint[dark, min(max(i, 0), JOINT - 1), min(j, JOINT - 1)] += 1
     return n, snow
 
 
@@ -146,7 +150,7 @@ def second_pass(
         least FSC (percent) of SEB
     ice_limits : float64 (4,): NDSI above, blue below, blue/red below (ice), NIR/green below (water)
     flags : bool (6,): pass 2 runs, shaded snow runs, mode ``plus``, strict cloud mask, look for ice, ice is no snow
-    fsc : uint8 (256,) percent by NDSI percent; fsc_og : uint8 (101, 256) by FSC and tree cover
+    fsc : uint8 (2, 256) percent by NDSI percent, lit and in relief shade; fsc_og : uint8 (101, 256) by FSC and tree cover
     qc_toc : uint8 (128,) by quality bits; qc_og : uint8 (128, 256) by quality bits and tree cover
     out : uint8 (8, h, w), written, see `LAYERS`
     tally : int64 (3,), added to: pixels with data, snow, cloud
@@ -193,7 +197,7 @@ def second_pass(
                     if ice and drop_ice:
                         snow, p1, p2, sh = False, False, False, False
             tree = tcd[y, x]
-            toc = fsc[percent]
+            toc = fsc[1 if relief[y, x] == 1 else 0, percent]
             if plus:
                 snow = snow and toc > 0
             unsure = sh and not p1 and not p2 and not plus

@@ -99,7 +99,7 @@ class Decision:
     region: int
     run2: bool
     law: str
-    fsc: np.ndarray  # uint8 (256,)
+    fsc: np.ndarray  # uint8 (2, 256), lit and in relief shade
     meta: Mapping[str, Any]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from processes.kernels.lis_detect import JOINT
+from processes.kernels.lis_detect import FINE, JOINT
 
 
 def tanh_law(ndsi: np.ndarray) -> np.ndarray:
@@ -26,12 +26,12 @@ def tanh_table() -> np.ndarray:
     return to_percent(tanh_law(np.arange(256) / 100))
 
 
-def unmixing(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def unmixing(joint: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray] | None:
     """Linear mixing law of a scene, from its clear pixels.
 
     Parameters
     ----------
-    joint : int64 (JOINT, JOINT), pixels by NDSI (-1..1) and green reflectance (0..2), see `Histograms`
+    joint : int64 (JOINT, JOINT), pixels by NDSI (-1..1) and green reflectance (0..2 / scale), see `Histograms`
 
     Returns
     -------
@@ -45,7 +45,7 @@ def unmixing(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     NDSI < 0, weighted towards the snow; snow is the median of the fifth of NDSI > 0.4 with the highest NDSI.
     """
     ndsi = (np.arange(JOINT) + 0.5) / (JOINT // 2) - 1
-    green = (np.arange(JOINT) + 0.5) / (JOINT // 2)
+    green = (np.arange(JOINT) + 0.5) / (JOINT // 2) / scale
     by_ndsi = joint.sum(axis=1)
     bare = np.where(ndsi < 0.0, by_ndsi, 0)
     snowy = np.where(ndsi > 0.4, by_ndsi, 0)
@@ -72,20 +72,37 @@ def _median(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def law_of_scene(joint: np.ndarray, law: str) -> tuple[str, np.ndarray]:
-    """FSC table (256,) uint8 of a scene, and the law it follows (``tanh`` or ``unmix``).
+    """FSC tables (2, 256) uint8 of a scene, lit and in relief shade, and the law they follow (``tanh`` or ``unmix``).
 
-    ``auto`` compares what each law says with what the brightness of mixed pixels says, (green - ground) / (snow -
-    ground), class by class of NDSI between the end-members, and takes the linear law only where it explains the
-    brightness clearly better than the published one (mean squared misfit under half of it, and under 0.1 rms).
+    ``tanh`` is the published law everywhere. ``unmix`` and ``auto`` look at the scene: ``auto`` takes linear mixing only
+    where it explains the brightness of mixed pixels clearly better than the published law (`explains_better`). Shade is
+    lit by the sky, which has little SWIR, so the same snow has a higher NDSI there: both laws are moved accordingly.
     """
-    published = tanh_table()
-    found = unmixing(joint) if law != "tanh" else None
+    both = np.stack([tanh_table(), tanh_table()])
+    found = unmixing(joint[0]) if law != "tanh" else None
+    dark = unmixing(joint[1], FINE) if law != "tanh" else None
     if found is None:
-        return "tanh", published
+        return "tanh", both
     fraction, members = found
-    table = to_percent(np.concatenate([fraction[100:], np.ones(256 - 101)]))
-    if law == "unmix":
-        return "unmix", table
+    if law == "unmix" or explains_better(joint[0], fraction, members):
+        lit = to_percent(np.concatenate([fraction[100:], np.ones(256 - 101)]))
+        shade = lit if dark is None else to_percent(np.concatenate([dark[0][100:], np.ones(256 - 101)]))
+        return "unmix", np.stack([lit, shade])
+    if dark is not None:
+        # SWIR/green of both end-members in shade over that in the sun: the colour of the sky's light
+        colour = float(np.exp(np.mean(np.log((dark[1][:, 1] / dark[1][:, 0]) / (members[:, 1] / members[:, 0])))))
+        n = np.arange(256) / 100
+        ratio = np.maximum((1 - n) / (1 + n), 0) / min(max(colour, 0.2), 1.0)
+        both[1] = to_percent(tanh_law((1 - ratio) / (1 + ratio)))
+    return "tanh", both
+
+
+def explains_better(joint: np.ndarray, fraction: np.ndarray, members: np.ndarray) -> bool:
+    """Whether linear mixing explains the brightness of mixed pixels clearly better than the published law.
+
+    Brightness says (green - ground) / (snow - ground), class by class of NDSI between the end-members; linear mixing
+    must have less than half the mean squared misfit of the tanh law, and less than 0.1 rms.
+    """
     (g0, _), (g1, _) = members
     green = (np.arange(JOINT) + 0.5) / (JOINT // 2)
     misfit, weight = np.zeros(2), 0.0
@@ -98,11 +115,7 @@ def law_of_scene(joint: np.ndarray, law: str) -> tuple[str, np.ndarray]:
         seen = (_median(green, joint[k]) - g0) / (g1 - g0)
         misfit += pixels * np.array([(linear - seen) ** 2, (float(tanh_law(n)) - seen) ** 2])
         weight += pixels
-    if weight < 100:
-        return "tanh", published
-    linear_misfit, published_misfit = misfit / weight
-    better = linear_misfit < 0.5 * published_misfit and linear_misfit < 0.01
-    return ("unmix", table) if better else ("tanh", published)
+    return weight >= 100 and bool(misfit[0] < 0.5 * misfit[1] and misfit[0] < 0.01 * weight)
 
 
 def ground_table() -> np.ndarray:

@@ -23,7 +23,8 @@ class Histograms:
     """What the first sweep counts; blocks add up with ``+``.
 
     ``fine`` int64 (3, metres): total, cloud, snow. ``local`` int64 (ry, rx, bins, 2): clear pixels without, with snow.
-    ``joint`` int64 (JOINT, JOINT): clear pixels by NDSI and green. ``pixels``, ``snow``: counts over all elevations.
+    ``joint`` int64 (2, JOINT, JOINT): clear
+    pixels, lit and in relief shade, by NDSI and green. ``pixels``, ``snow``: counts over all elevations.
     """
 
     fine: np.ndarray
@@ -37,7 +38,7 @@ class Histograms:
         return cls(
             np.zeros((3, Z_HIGH - Z_LOW), np.int64),
             np.zeros((*regions, (Z_HIGH - Z_LOW) // Z_BIN, 2), np.int64),
-            np.zeros((JOINT, JOINT), np.int64),
+            np.zeros((2, JOINT, JOINT), np.int64),
         )
 
     def __add__(self, other: Histograms) -> Histograms:
