@@ -1,0 +1,134 @@
+"""``tuile ingest`` and ``tuile catalogue ...``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backend.catalogue.index import Catalogue
+    from backend.catalogue.ingest import Report
+
+
+def _open() -> Catalogue:
+    from backend.catalogue import open_catalogue
+    from backend.settings import Settings
+
+    return open_catalogue(Settings())
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--workers", type=click.IntRange(1), help="Processes that read products; default one per core.")
+@click.option("--force", is_flag=True, help="Read every product again, also unchanged ones.")
+@click.option("--watch", is_flag=True, help="Stay and take in what arrives, changes or goes.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1),
+    default=30.0,
+    show_default=True,
+    help="Seconds between two looks with --watch.",
+)
+@click.option("--strict", is_flag=True, help="Exit with status 1 when a product was rejected.")
+def ingest(
+    paths: tuple[Path, ...], workers: int | None, force: bool, watch: bool, interval: float, strict: bool
+) -> None:
+    """Take the products under PATHS into the catalogue (default: TUILE_ARCHIVE).
+
+    Only what is new or changed is read; what is gone is forgotten. Rejected products are named with the reason.
+    """
+    from rich.console import Console
+
+    from backend.settings import Settings
+
+    roots = list(paths) or Settings().archives
+    if not roots:
+        raise click.UsageError("Name the folders to take in, or set TUILE_ARCHIVE.")
+    console = Console(stderr=True)
+    with _open() as catalogue:
+        if watch:
+            from backend.catalogue.watch import watch as keep_watching
+
+            keep_watching(
+                catalogue,
+                roots,
+                interval=interval,
+                workers=workers,
+                on_report=lambda r: _tell(console, catalogue, r, quiet=True),
+            )
+            return
+        report = _with_bar(console, catalogue, roots, workers, force)
+        _tell(console, catalogue, report)
+    if strict and report.rejected:
+        sys.exit(1)
+
+
+def _with_bar(console: Console, catalogue: Catalogue, roots: list[Path], workers: int | None, force: bool) -> Report:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[name]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Looking for products", total=None, name="")
+
+        def show(done: int, total: int, path: str) -> None:
+            bar.update(task, description="Reading products", completed=done, total=total, name=Path(path).name)
+
+        return catalogue.ingest(roots, workers=workers, force=force, on_progress=show)
+
+
+def _tell(console: Console, catalogue: Catalogue, report: Report, *, quiet: bool = False) -> None:
+    from rich.markup import escape
+
+    for rejected in report.rejected:
+        console.print(
+            f"[yellow]rejected[/] {escape(str(rejected.path))}: {escape(rejected.reason)}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if quiet and not (report.added or report.changed or report.removed or report.rejected):
+        return
+    console.print(f"{report}; the catalogue has {catalogue.count()} items", highlight=False)
+
+
+@click.group()
+def catalogue() -> None:
+    """Look at the catalogue and export it."""
+
+
+@catalogue.command("list")
+def list_collections() -> None:
+    """Collections with their number of items and their extent."""
+    with _open() as opened:
+        for document in opened.collections():
+            first, last = document["extent"]["temporal"]["interval"][0]
+            click.echo(
+                f"{document['id']:24} {opened.count(document['id']):8}  {first[:10]} .. {last[:10]}  {document['title']}"
+            )
+
+
+@catalogue.command("dates")
+@click.argument("collection")
+@click.option("--bbox", type=float, nargs=4, help="west south east north (EPSG:4326)")
+@click.option("--start", help="first instant")
+@click.option("--end", help="end, excluded")
+def dates(collection: str, bbox: tuple[float, float, float, float] | None, start: str | None, end: str | None) -> None:
+    """Instants at which a place was observed."""
+    from processes.errors import ProcessError
+
+    with _open() as opened:
+        try:
+            for instant in opened.dates(collection, bbox, (start, end)):
+                click.echo(instant)
+        except ProcessError as error:
+            raise click.ClickException(error.message) from None

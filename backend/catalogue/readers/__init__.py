@@ -1,0 +1,1 @@
+"""Product readers, one module per family; each exports ``reader`` (see `backend.catalogue.reader`)."""

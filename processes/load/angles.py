@@ -1,0 +1,297 @@
+"""Sun and view angles as pixels, interpolated from the 5 km grids in product metadata.
+
+Directions are interpolated as vectors, never as azimuths: an azimuth jumps at north and turns by 180 degrees across
+the nadir. View grids come per detector, with NaN outside its strip; where strips overlap the detector further from its
+own edge is taken, and strips are filled one cell beyond their last node by a plane fitted to (tan z sin a, tan z cos a),
+which are very nearly linear over a strip. Azimuths are clockwise from north, from the ground towards sun or sensor.
+
+Sources (``tuile:source``): ``s2_tile`` (MTD_TL.xml), ``muscate`` (MTD_ALL.xml), ``landsat_mtl`` and ``take5`` (one sun
+position per scene).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from scipy.ndimage import distance_transform_edt, map_coordinates
+
+from processes.errors import ProcessError
+from processes.load.safexml import BadXml, number, parse, read_bytes, split_vsizip, text
+
+ANGLES = ("SZA", "SAA", "VZA", "VAA")
+S2_BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+MAX_NODES = 512  # per axis; a real grid has 23
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One detector: components (tan z sin a, tan z cos a) on the nodes, filled, and the distance of each node to the
+    strip's edge in cells (0 outside)."""
+
+    east: np.ndarray
+    north: np.ndarray
+    depth: np.ndarray
+
+
+@dataclass(frozen=True)
+class AngleGrids:
+    """Angle nodes of one product; ``origin`` is the position of the first node (upper left), ``step`` metres."""
+
+    code: str
+    origin: tuple[float, float]
+    step: tuple[float, float]
+    sun: np.ndarray | None  # (3, rows, cols): unit vector to the sun (east, north, up)
+    view: Mapping[str, tuple[Strip, ...]]  # by band; "" is the mean over the bands
+
+
+def read_angles(source: str, href: str, band: str, geobox: GeoBox) -> np.ndarray:
+    """One angle on a pixel grid.
+
+    Parameters
+    ----------
+    source : how the file is read, see the module
+    href : metadata file; ``/vsizip/`` paths are followed
+    band : ``SZA SAA VZA VAA``; ``VZA_B04`` is the view of one spectral band, ``VZA`` the mean over the bands
+    geobox : target grid, any CRS
+
+    Returns
+    -------
+    float32 (rows, cols) of ``geobox``, degrees; NaN outside the detectors.
+
+    Raises
+    ------
+    ProcessError
+        ``StorageFailure`` when the file is gone or damaged or has no such angle.
+    """
+    name, _, spectral = band.partition("_")
+    grids = _load(source, href, _stamp(href))
+    if name in ("SZA", "SAA") and grids.sun is not None:
+        east, north, up = _bilinear(grids, list(grids.sun), geobox)
+        return _direction(name, east, north, up)
+    strips = grids.view.get(spectral)
+    if name in ("VZA", "VAA") and strips:
+        east, north = _of_strips(grids, strips, geobox)
+        return _direction(name, east, north, np.ones_like(east))
+    raise ProcessError("StorageFailure", f"{href} does not tell the angle {band}.", file=href)
+
+
+def _direction(name: str, east: np.ndarray, north: np.ndarray, up: np.ndarray) -> np.ndarray:
+    if name.endswith("ZA"):
+        return np.degrees(np.arctan2(np.hypot(east, north), up)).astype("f4")
+    return (np.degrees(np.arctan2(east, north)) % 360).astype("f4")
+
+
+def _of_strips(grids: AngleGrids, strips: Sequence[Strip], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+    shape = tuple(geobox.shape)
+    east, north = np.full(shape, np.nan), np.full(shape, np.nan)
+    best = np.zeros(shape)
+    for strip in strips:
+        (depth,) = _bilinear(grids, [strip.depth], geobox)
+        wins = depth > best  # NaN outside the node grid compares false
+        if not wins.any():
+            continue
+        e, n = _bilinear(grids, [strip.east, strip.north], geobox)
+        east, north, best = np.where(wins, e, east), np.where(wins, n, north), np.where(wins, depth, best)
+    return east, north
+
+
+def _bilinear(grids: AngleGrids, layers: Sequence[np.ndarray], geobox: GeoBox) -> list[np.ndarray]:
+    """Node layers at the pixel centres of ``geobox``; NaN beyond the outermost nodes."""
+    a = geobox.affine
+    xs = a.c + (np.arange(geobox.shape[1]) + 0.5) * a.a
+    ys = a.f + (np.arange(geobox.shape[0]) + 0.5) * a.e
+    if str(geobox.crs) == grids.code and not (a.b or a.d):
+        cols, rows = (xs - grids.origin[0]) / grids.step[0], (grids.origin[1] - ys) / grids.step[1]
+        return [_separable(layer, rows, cols) for layer in layers]
+    from processes.extents import transformer
+
+    x, y = transformer(str(geobox.crs), grids.code).transform(*np.meshgrid(xs, ys))
+    at = np.stack([(grids.origin[1] - y) / grids.step[1], (x - grids.origin[0]) / grids.step[0]])
+    return [map_coordinates(layer, at, order=1, mode="constant", cval=np.nan) for layer in layers]
+
+
+def _separable(layer: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Bilinear interpolation at the crossings of ``rows`` and ``cols`` (node units): two passes of vectors."""
+    r, fr = _split(rows, layer.shape[0])
+    c, fc = _split(cols, layer.shape[1])
+    lines = layer[r] * (1 - fr)[:, None] + layer[r + 1] * fr[:, None]
+    return lines[:, c] * (1 - fc) + lines[:, c + 1] * fc
+
+
+def _split(at: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    low = np.clip(np.floor(at), 0, n - 2).astype(int)
+    fraction = at - low
+    return low, np.where((fraction < 0) | (fraction > 1), np.nan, fraction)
+
+
+def _stamp(href: str) -> int:
+    path = split_vsizip(href)[0] if href.startswith("/vsizip/") else href
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError as error:
+        raise ProcessError("StorageFailure", f"{href} cannot be read: {error.strerror}.", file=href) from None
+
+
+@lru_cache(maxsize=64)
+def _load(source: str, href: str, stamp: int) -> AngleGrids:
+    if source not in SOURCES:
+        raise ProcessError("StorageFailure", f"'{source}' is no angle source; ingest {href} again.", file=href)
+    try:
+        return SOURCES[source](read_bytes(href))
+    except (BadXml, OSError, ValueError) as error:
+        raise ProcessError("StorageFailure", f"The angles of {href} cannot be read: {error}.", file=href) from None
+
+
+def s2_tile(data: bytes) -> AngleGrids:
+    """Grids of a Sentinel-2 MTD_TL.xml. Raises ValueError when it has none."""
+    root = parse(data)
+    geocoding = root.find(".//Tile_Geocoding")
+    angles = root.find(".//Tile_Angles")
+    if geocoding is None or angles is None:
+        raise ValueError("it has no tile geometry")
+    position = geocoding.find("Geoposition")
+    code = text(geocoding, "HORIZONTAL_CS_CODE") or ""
+    views = [
+        (_s2_band(e.get("bandId")), e.get("detectorId") or "", e)
+        for e in angles.findall("Viewing_Incidence_Angles_Grids")
+    ]
+    return _grids(code.upper(), position, angles.find("Sun_Angles_Grid"), views)
+
+
+def _s2_band(band_id: str | None) -> str:
+    return S2_BAND_IDS[int(band_id)] if band_id and band_id.isdigit() and int(band_id) < len(S2_BAND_IDS) else ""
+
+
+def muscate(data: bytes) -> AngleGrids:
+    """Grids of a MUSCATE MTD_ALL.xml. Raises ValueError when it has none."""
+    root = parse(data)
+    code = text(root, ".//Horizontal_Coordinate_System/HORIZONTAL_CS_CODE") or ""
+    listed = root.find("Geometric_Informations/Angles_Grids_List")
+    if listed is None:
+        raise ValueError("it has no angle grids")
+    views = [
+        (_padded(per_band.get("band_id") or ""), e.get("detector_id") or "", e)
+        for per_band in listed.iter("Band_Viewing_Incidence_Angles_Grids_List")
+        for e in per_band.findall("Viewing_Incidence_Angles_Grids")
+    ]
+    return _grids(f"EPSG:{code}", root.find(".//Group_Geopositioning"), listed.find("Sun_Angles_Grids"), views)
+
+
+def _padded(band: str) -> str:
+    return f"B{int(band[1:]):02d}" if band[1:].isdigit() else band
+
+
+def _grids(
+    code: str, position: Element | None, sun: Element | None, views: Sequence[tuple[str, str, Element]]
+) -> AngleGrids:
+    ulx, uly = (number(position, tag) if position is not None else None for tag in ("ULX", "ULY"))
+    if ulx is None or uly is None or not re.fullmatch(r"EPSG:\d+", code):
+        raise ValueError("the position of its angle grids is not told")
+    first = sun if sun is not None else views[0][2] if views else None
+    if first is None:
+        raise ValueError("it has no angle grids")
+    step = tuple(number(first, f"Zenith/{tag}") or 0 for tag in ("COL_STEP", "ROW_STEP"))
+    if min(step) <= 0:
+        raise ValueError("the step of its angle grids is not told")
+    to_sun = None
+    if sun is not None:
+        zenith, azimuth = (np.radians(values(sun, n)) for n in ("Zenith", "Azimuth"))
+        to_sun = np.stack([np.sin(zenith) * np.sin(azimuth), np.sin(zenith) * np.cos(azimuth), np.cos(zenith)])
+    return AngleGrids(code, (ulx, uly), (step[0], step[1]), to_sun, _strips(views))
+
+
+def values(element: Element, name: str) -> np.ndarray:
+    """A grid of numbers (rows, cols), NaN allowed. Raises ValueError for ragged or absent rows."""
+    rows = [(row.text or "").split() for row in element.findall(f"{name}/Values_List/VALUES")]
+    if len(rows) < 2 or len({len(r) for r in rows}) != 1 or not 2 <= len(rows[0]) <= MAX_NODES or len(rows) > MAX_NODES:
+        raise ValueError(f"the grid of {name.lower()} angles is incomplete")
+    return np.array(rows, dtype=float)
+
+
+def _strips(views: Sequence[tuple[str, str, Element]]) -> dict[str, tuple[Strip, ...]]:
+    by_band: dict[str, dict[str, Strip]] = {}
+    for band, detector, element in views:
+        zenith, azimuth = (np.radians(values(element, n)) for n in ("Zenith", "Azimuth"))
+        strip = make_strip(np.tan(zenith) * np.sin(azimuth), np.tan(zenith) * np.cos(azimuth))
+        if strip is not None:
+            by_band.setdefault(band, {})[detector] = strip
+    out = {band: tuple(per.values()) for band, per in by_band.items()}
+    detectors = sorted({d for per in by_band.values() for d in per})
+    mean = tuple(_mean([per[d] for per in by_band.values() if d in per]) for d in detectors)
+    return {**out, "": mean} if mean else out
+
+
+def make_strip(east: np.ndarray, north: np.ndarray) -> Strip | None:
+    """A strip from components with NaN outside it; None where it holds no node."""
+    inside = np.isfinite(east) & np.isfinite(north)
+    if not inside.any():
+        return None
+    depth = distance_transform_edt(inside) if not inside.all() else np.full(inside.shape, float(max(inside.shape)))
+    return Strip(_filled(east, inside), _filled(north, inside), depth)
+
+
+def _filled(layer: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """NaN nodes from the least-squares plane through the others (their mean where there are too few)."""
+    r, c = np.nonzero(inside)
+    known = layer[inside]
+    if len(known) < 3 or len(set(r)) < 2 or len(set(c)) < 2:
+        return np.where(inside, layer, known.mean())
+    design = np.stack([np.ones(len(r)), r, c], axis=1)
+    k, *_ = np.linalg.lstsq(design, known, rcond=None)
+    rows, cols = np.indices(layer.shape)
+    return np.where(inside, layer, k[0] + k[1] * rows + k[2] * cols)
+
+
+def _mean(strips: Sequence[Strip]) -> Strip:
+    """The strip of one detector in the mean of several bands."""
+    east, north = (np.mean([getattr(s, f) for s in strips], axis=0) for f in ("east", "north"))
+    return Strip(east, north, np.max([s.depth for s in strips], axis=0))
+
+
+def _constant(zenith: float | None, azimuth: float | None, view: tuple[float, float] | None = None) -> AngleGrids:
+    """One direction for the whole scene: two by two nodes that span the globe in degrees."""
+    if zenith is None or azimuth is None or not 0 <= zenith <= 90:
+        raise ValueError("the sun's position is not told")
+    z, a = np.radians([zenith, azimuth])
+    sun = np.stack([np.full((2, 2), v) for v in (np.sin(z) * np.sin(a), np.sin(z) * np.cos(a), np.cos(z))])
+    strips: dict[str, tuple[Strip, ...]] = {}
+    if view is not None:
+        vz, va = np.radians(view)
+        east, north = np.tan(vz) * np.sin(va), np.tan(vz) * np.cos(va)
+        strips[""] = (Strip(np.full((2, 2), east), np.full((2, 2), north), np.ones((2, 2))),)
+    return AngleGrids("EPSG:4326", (-720.0, 720.0), (1440.0, 1440.0), sun, strips)
+
+
+def landsat_mtl(data: bytes) -> AngleGrids:
+    """Scene-wide sun of a Landsat MTL.txt. Raises ValueError."""
+    found = dict(
+        re.findall(r"^\s*(SUN_ELEVATION|SUN_AZIMUTH)\s*=\s*\"?([-\d.]+)\"?\s*$", data.decode("latin-1"), re.MULTILINE)
+    )
+    if len(found) < 2:
+        raise ValueError("the sun's position is not told")
+    return _constant(90 - float(found["SUN_ELEVATION"]), float(found["SUN_AZIMUTH"]))
+
+
+def take5(data: bytes) -> AngleGrids:
+    """Scene-wide sun and view of a Theia N2A header (SPOT Take5, Landsat-8). Raises ValueError."""
+    angles = parse(data).find("RADIOMETRY/ANGLES")
+    if angles is None:
+        raise ValueError("it has no angles")
+    sun_z, sun_a, view_z, view_a = (number(angles, t) for t in ("THETA_S", "PHI_S", "THETA_V", "PHI_V"))
+    view = (view_z, view_a) if view_z is not None and view_a is not None else None
+    return _constant(sun_z, sun_a, view)
+
+
+SOURCES: dict[str, Callable[[bytes], AngleGrids]] = {
+    "s2_tile": s2_tile,
+    "muscate": muscate,
+    "landsat_mtl": landsat_mtl,
+    "take5": take5,
+}
