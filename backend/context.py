@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flask import current_app
 
 from backend.environment import Environments
-from backend.graph.run import Asset
+from backend.results.asset import Asset
 from backend.settings import Settings
 from backend.store.db import Database
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import OpenEOError
-from backend.graph.run import Asset
+from backend.results.asset import Asset
 
 if TYPE_CHECKING:
     from backend.results.format import Output

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from backend.graph.run import Asset
+from backend.results.asset import Asset
 
 MEDIA_TYPE = "application/x-tar"
 

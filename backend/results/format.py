@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from backend.errors import OpenEOError
-from backend.graph.run import Asset
+from backend.results.asset import Asset
 
 PREFIX = {
     "filename_prefix": {

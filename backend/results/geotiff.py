@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from backend.graph.run import Asset
 from backend.results import describe, tiff
+from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Output, Target, unsuitable
 from backend.results.raster import overview_of, raster
 from backend.results.tiles import Pyramid, Statistics

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from backend.graph.run import Asset
 from backend.results import describe
+from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Output, Target, unsuitable
 from backend.results.raster import raster
 from processes import cube as cubes

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from backend.graph.run import Asset
 from backend.results import describe
+from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Output, Target
 from backend.results.layout import CRS, Chunker, layout
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from backend.graph.run import Asset
 from backend.results import describe
+from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Output, Target, unsuitable
 from processes import cube as cubes
 from processes.callback import LabeledArray

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from backend.graph.run import Asset
 from backend.results import describe
+from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Target, unsuitable
 from backend.results.plain import InMemory, plain
 from processes import cube as cubes
