@@ -138,8 +138,8 @@ def _parsed(process: Mapping[str, Any], parameters: Mapping[str, Any] | None, na
 def _as_save(value: Any, default_format: str | None) -> SaveResult:
     if isinstance(value, SaveResult):
         return value
-    raster = isinstance(value, xr.DataArray) or isinstance(value, xr.Dataset)
-    return SaveResult(value, default_format or ("netCDF" if raster and getattr(value, "ndim", 1) else "JSON"))
+    raster = isinstance(value, xr.DataArray) and value.ndim > 0
+    return SaveResult(value, default_format or ("netCDF" if raster else "JSON"))
 
 
 def _refuse_too_much(ledger: Sequence[LoadReport], max_pixels: int | None) -> None:

@@ -1,0 +1,124 @@
+"""Evaluate a plan: call the implementations in order; cubes stay lazy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from backend.errors import OpenEOError
+from backend.graph.callbacks import Evaluator, Namespace
+from backend.graph.parse import Node, is_reference, references_in
+from backend.graph.plan import Plan
+from backend.graph.validate import UNKNOWN, static_value
+from processes import registry
+from processes.demand import EVERYTHING, Demand
+from processes.env import Env
+from processes.extents import (
+    geojson_geometries,
+    geometry_bounds,
+    intersect,
+    intersect_intervals,
+    parse_bbox,
+    parse_interval,
+)
+from processes.load.load_collection import cube_of_items, find_items, space_of
+from processes.stages import CHAINS, make_stage, run_stage
+
+# What a chain's input may have passed for the chain to run on whole products.
+FILTERS = ("filter_bbox", "filter_spatial", "filter_temporal", "filter_bands")
+
+
+def evaluate(plan: Plan, env: Env, *, namespace: Namespace | None = None) -> list[Any]:
+    """Values of the plan's targets, in order: `SaveResult`, cubes or plain values. Nothing is computed.
+
+    Raises `OpenEOError` with the node path; `processes.stages.StagePending` when a chain's stage runs elsewhere.
+    """
+    evaluator = GraphEvaluator(plan, env, namespace)
+    return [evaluator.value(target) for target in plan.targets]
+
+
+class GraphEvaluator(Evaluator):
+    """The evaluator of a whole plan: hands each node its demand, and runs chains as stages."""
+
+    def __init__(self, plan: Plan, env: Env, namespace: Namespace | None):
+        super().__init__(plan.graph, env, namespace)
+        self.plan = plan
+        self.service: Env = env
+
+    def apply(self, process: registry.Process, node: Node, arguments: dict[str, Any]) -> Any:
+        if process.wants_env:
+            arguments["env"] = self.service.at(node.path, self.plan.demands.get(node.id, EVERYTHING))
+        return process.function(**arguments)
+
+    def _needed(self, node: Node) -> tuple[str, ...]:
+        # a chain on whole products reads them from the archive: its input cube is never made
+        return () if product_input(node, self) is not None else super()._needed(node)
+
+    def call(self, node: Node) -> Any:
+        found = product_input(node, self)
+        if found is None:
+            return super().call(node)
+        from processes.errors import ProcessError
+
+        load, own, params = found
+        env = self.service.at(node.path, self.plan.demands.get(node.id, EVERYTHING))
+        try:
+            properties = self.resolve(load.arguments.get("properties") or {}, load.scope)
+            collection = static_value(load.arguments["id"], load.scope)
+            items = find_items(collection, own, env.at(node.path), properties)
+            products = run_stage(make_stage(node.process_id, items, params), env)
+            if not products:
+                raise ProcessError(
+                    "NoDataAvailable", f"'{node.process_id}' made no product of the {len(items)} items found."
+                )
+            return cube_of_items(products, own, env)
+        except ProcessError as error:
+            raise OpenEOError.of(error, node.path) from error
+
+
+def product_input(node: Node, evaluator: Evaluator) -> tuple[Node, Demand, dict[str, Any]] | None:
+    """``(load node, extents, parameters)`` where ``node`` is a chain on a collection that was only filtered, else None.
+
+    Any other cube among its arguments (a DEM of the user's own, a mask) makes it a plain array function.
+    """
+    if node.process_id not in CHAINS:
+        return None
+    params = {}
+    for name, template in node.arguments.items():
+        if name == "data":
+            continue
+        value = static_value(template, node.scope)
+        if value is UNKNOWN:
+            return None
+        if value is not None:
+            params[name] = value
+    steps: list[Node] = []
+    references = list(references_in(node.arguments.get("data"), node.scope))
+    while len(references) == 1:
+        step = evaluator.graph.nodes[references[0]]
+        if step.process_id == "load_collection":
+            return step, _extents(step, steps), params
+        if step.process_id not in FILTERS or not is_reference(step.arguments.get("data"), "from_node"):
+            return None
+        steps.append(step)
+        references = list(references_in(step.arguments["data"], step.scope))
+    return None
+
+
+def _extents(load: Node, steps: list[Node]) -> Demand:
+    """The extents of a load and the filters after it, together."""
+    known = {k: static_value(load.arguments.get(k), load.scope) for k in ("spatial_extent", "temporal_extent")}
+    box, _ = space_of(known["spatial_extent"])
+    interval = parse_interval(known["temporal_extent"], "temporal_extent")
+    for step in reversed(steps):
+        arguments: Mapping[str, Any] = {
+            k: static_value(v, step.scope) for k, v in step.arguments.items() if k != "data"
+        }
+        if step.process_id == "filter_bbox":
+            box = intersect(box, parse_bbox(arguments["extent"]))
+        elif step.process_id == "filter_spatial":
+            bounds = geometry_bounds(geojson_geometries(arguments["geometries"]))
+            box = intersect(box, (*bounds, "EPSG:4326"))
+        elif step.process_id == "filter_temporal":
+            interval = intersect_intervals(interval, parse_interval(arguments["extent"]))
+    return Demand(box=box, interval=interval)
