@@ -77,18 +77,20 @@ class Product(Sum):
 
 
 class Count(Accumulator):
-    """Number of valid values. State: int32."""
+    """Number of valid (finite) values, or of all where ``condition`` is true. State: int32."""
+
+    def __init__(self, condition: bool | None = None, **_: Any):
+        super().__init__()
+        self.all = condition is True
 
     def dtype(self, source):
         self._out = np.dtype("f4")
         return self._out
 
     def start(self, block):
-        return (
-            (~np.isnan(block)).sum(axis=0, dtype="i4")
-            if block.dtype.kind == "f"
-            else np.full(block.shape[1:], len(block), "i4")
-        )
+        if self.all or block.dtype.kind != "f":
+            return np.full(block.shape[1:], len(block), "i4")
+        return np.isfinite(block).sum(axis=0, dtype="i4")
 
     def merge(self, states):
         return sum(states[1:], start=states[0])

@@ -170,7 +170,7 @@ def _rounded(x: Any, p: int) -> Any:
 def round_(x: Any, p: int = 0) -> Any:
     """``x`` to ``p`` decimal places, half-way cases to the even neighbour."""
     places = int(p)
-    return elementwise(lambda x: _rounded(x, places), lambda x: np.round(x, places), "x", x)
+    return elementwise(lambda x: _rounded(x, places), lambda x: np.asarray(np.round(x, places)), "x", x)
 
 
 # ranges and indices

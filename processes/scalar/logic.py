@@ -124,8 +124,8 @@ def all_(data: Any, ignore_nodata: bool = True) -> Any:
     true, holes = known
     if holes is None:
         return true.all(axis=0)
-    fine = (true | holes).all(axis=0)
-    return fine if ignore_nodata else flags(fine & ~holes.any(axis=0), fine & holes.any(axis=0))
+    fine, unknown = (true | holes).all(axis=0), holes.any(axis=0)
+    return fine if ignore_nodata else flags(np.asarray(fine & ~unknown), np.asarray(fine & unknown))
 
 
 @process("any")
@@ -137,5 +137,5 @@ def any_(data: Any, ignore_nodata: bool = True) -> Any:
             return True
         return None if None in known and not ignore_nodata else False
     true, holes = known
-    some = true.any(axis=0)
-    return some if ignore_nodata or holes is None else flags(some, holes.any(axis=0) & ~some)
+    some = np.asarray(true.any(axis=0))
+    return some if ignore_nodata or holes is None else flags(some, np.asarray(holes.any(axis=0) & ~some))

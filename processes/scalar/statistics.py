@@ -232,7 +232,8 @@ def _cumulate(data: Any, ignore_nodata: bool, operation: int, step: Callable[[An
 
         result = order.cumulate(flat(values), operation, ignore_nodata).reshape(values.shape)
         return array(result, labels, getattr(data, "dimension", None))
-    state, found, ended = None, [], False
+    found: list[Any] = []
+    state, ended = None, False
     for value in values:
         ended = ended or (value is None and not ignore_nodata)
         if value is None or ended:

@@ -53,9 +53,7 @@ def datacube(value: dict[str, Any], *, chunked: bool) -> xr.DataArray:
     kinds = {name: _kind(name, d) for name, d in zip(order, dimensions)}
     crs = next((d["reference_system"] for d in dimensions if "reference_system" in d), None)
     shape = tuple(len(c) for c in coords.values())
-    values = np.array(value["data"], dtype=object)
-    values = np.where(values == None, math.nan, values)  # noqa: E711  (elementwise)
-    numeric = np.array(values.tolist()).reshape(shape)
+    numeric = np.full(shape, math.nan) if value["data"] is None else np.array(_holes(value["data"])).reshape(shape)
     nodata = value.get("nodata")
     nodata = nodata[0] if isinstance(nodata, list) else nodata
     has_fill = nodata is not None and not math.isnan(nodata) and numeric.dtype.kind in "iu"
@@ -63,6 +61,11 @@ def datacube(value: dict[str, Any], *, chunked: bool) -> xr.DataArray:
     if not chunked:
         return data
     return data.chunk({d: 2 if kinds[d].startswith("spatial") else 1 for d in order})
+
+
+def _holes(values: Any) -> Any:
+    """Nested lists with NaN for null."""
+    return [_holes(v) for v in values] if isinstance(values, list) else math.nan if values is None else values
 
 
 def _labels(dimension: dict[str, Any]) -> Any:

@@ -212,7 +212,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     ),
     "is_nan": (
         "Not a number?",
-        "True for NaN and for whatever is no number, text and nodata included.",
+        "True for NaN (IEEE 754), false for everything else.",
         "True or false.",
     ),
     "is_infinite": ("Infinite?", "True for plus and minus infinity, false for everything else.", "True or false."),
@@ -241,12 +241,12 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "not": ("Negation", "Turns true into false and false into true." + _NODATA, "True or false; nodata for nodata."),
     "all": (
         "All true",
-        "True where every element is true; nodata for an array without a usable value.",
+        "True where no element is false, so for an empty array too. With `ignore_nodata` off, nodata beside nothing but true leaves it open.",
         "True or false; nodata where undecided.",
     ),
     "any": (
         "Some true",
-        "True where at least one element is true; nodata for an array without a usable value.",
+        "True where at least one element is true, false for an empty array. With `ignore_nodata` off, nodata beside nothing but false leaves it open.",
         "True or false; nodata where undecided.",
     ),
     "if": (
