@@ -96,10 +96,10 @@ def kernel_pair(
     sun_zenith: np.ndarray, view_zenith: np.ndarray, azimuth: np.ndarray, kernels: Kernels = "roy"
 ) -> tuple[np.ndarray, np.ndarray]:
     """What V and what R multiply: (volume, geometric), or in ``wasp1`` the other way round with h/b = 1. Degrees."""
-    angles = [np.deg2rad(np.asarray(a, dtype="f8")) for a in (sun_zenith, view_zenith, azimuth)]
+    sun, view, relative = (np.deg2rad(np.asarray(a, dtype="f8")) for a in (sun_zenith, view_zenith, azimuth))
     if kernels == "wasp1":
-        return geometric_kernel(*angles, height_to_width=1.0), volume_kernel(*angles)
-    return volume_kernel(*angles), geometric_kernel(*angles)
+        return geometric_kernel(sun, view, relative, 1.0), volume_kernel(sun, view, relative)
+    return volume_kernel(sun, view, relative), geometric_kernel(sun, view, relative)
 
 
 def factor(
@@ -125,24 +125,6 @@ def factor(
         np.nan,
         (1 + v * at_nadir[0] + r * at_nadir[1]) / (1 + v * at_view[0] + r * at_view[1]),
     )
-
-
-def merge_detectors(grids: np.ndarray) -> np.ndarray:
-    """One viewing angle per node from the detectors' grids (detector, rows, cols): the mean of those that see it.
-
-    Azimuths must be merged as vectors: use `merge_detector_azimuths`.
-    """
-    seen = ~np.isnan(grids)
-    count = seen.sum(axis=0)
-    total = np.where(seen, grids, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def merge_detector_azimuths(azimuths: np.ndarray) -> np.ndarray:
-    """Like `merge_detectors` for azimuths in degrees, averaged on the circle; in [0, 360)."""
-    radians = np.deg2rad(azimuths)
-    east, north = merge_detectors(np.sin(radians)), merge_detectors(np.cos(radians))
-    return np.rad2deg(np.arctan2(east, north)) % 360.0
 
 
 def fill_nodes(grid: np.ndarray) -> np.ndarray:

@@ -69,9 +69,9 @@ class Weighting:
 
 
 def aerosol_weight(aot: np.ndarray, weighting: Weighting) -> np.ndarray:
-    """Weight by aerosol optical thickness, float32, same shape; negative counts as 0, NaN as the worst."""
+    """Weight by aerosol optical thickness, float32, same shape; negative and unknown (NaN) count as 0."""
     lo, hi, top = (np.float32(v) for v in (weighting.aot_weight_min, weighting.aot_weight_max, weighting.aot_max))
-    thick = np.maximum(np.asarray(aot, dtype=np.float32), np.float32(0))
+    thick = np.fmax(np.asarray(aot, dtype=np.float32), np.float32(0))
     return np.where(thick < top, lo + (hi - lo) * (np.float32(1) - thick / top), lo).astype(np.float32)
 
 
@@ -210,4 +210,4 @@ def smooth(cells: np.ndarray, sigma: float) -> np.ndarray:
 
 def coarse_step(resolution: float, weighting: Weighting) -> int:
     """Pixels per coarse cell at ``resolution`` metres, at least one."""
-    return max(int(round(weighting.coarse_resolution / resolution)), 1)
+    return max(round(weighting.coarse_resolution / resolution), 1)
