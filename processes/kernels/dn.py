@@ -7,21 +7,35 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def scale_dn(dn, nodata, offset, scale, out, holes_only):
-    """(float32(dn) + offset) * scale into ``out`` (h, w) float32, NaN where ``dn`` equals ``nodata`` or is NaN.
+def scale_all(dn, nodata, has_nodata, offset, scale, out):
+    """(float32(dn) + offset) * scale into ``out`` (h, w) float32; NaN where ``dn`` equals ``nodata`` or is NaN.
 
-    ``nodata`` is float64 (NaN: none); ``offset`` and ``scale`` are float32. With ``holes_only`` only NaN pixels of
-    ``out`` are written (mosaicking: first valid pixel wins). Returns the number of NaN pixels left.
+    ``nodata`` is of the type of ``dn`` (any value where ``has_nodata`` is False); ``offset`` and ``scale`` are
+    float32. Returns the number of NaN pixels. Written without branches, so that it runs on vectors.
     """
     holes = 0
     nan = np.float32(np.nan)
     for i in range(dn.shape[0]):
+        bad = 0
         for j in range(dn.shape[1]):
-            if holes_only and not np.isnan(out[i, j]):
+            v = dn[i, j]
+            hole = (has_nodata and v == nodata) or v != v
+            out[i, j] = nan if hole else (np.float32(v) + offset) * scale
+            bad += hole
+        holes += bad
+    return holes
+
+
+@njit(nogil=True, cache=True)
+def scale_holes(dn, nodata, has_nodata, offset, scale, out):
+    """`scale_all` into the NaN pixels of ``out`` only (mosaicking: the first valid pixel wins); NaN pixels left."""
+    holes = 0
+    for i in range(dn.shape[0]):
+        for j in range(dn.shape[1]):
+            if not np.isnan(out[i, j]):
                 continue
             v = dn[i, j]
-            if v == nodata or v != v:
-                out[i, j] = nan
+            if (has_nodata and v == nodata) or v != v:
                 holes += 1
             else:
                 out[i, j] = (np.float32(v) + offset) * scale
@@ -38,6 +52,5 @@ def lookup_dn(dn, table, out, fill, holes_only):
                 continue
             v = table[dn[i, j]]
             out[i, j] = v
-            if v == fill:
-                holes += 1
+            holes += v == fill
     return holes

@@ -95,8 +95,14 @@ def _grid(item: pystac.Item, asset: pystac.Asset, entry: Mapping[str, Any]) -> G
     shape = entry.get("proj:shape") or item.properties.get("proj:shape")
     transform = entry.get("proj:transform") or item.properties.get("proj:transform")
     if code and shape and transform:
-        return GeoBox((int(shape[0]), int(shape[1])), Affine(*transform[:6]), code)
+        return grid(str(code), int(shape[0]), int(shape[1]), tuple(float(v) for v in transform[:6]))
     return grid_of_file(asset.get_absolute_href() or asset.href)
+
+
+@lru_cache(maxsize=4096)
+def grid(crs: str, height: int, width: int, transform: tuple[float, ...]) -> GeoBox:
+    """A grid; the same object for the same numbers."""
+    return GeoBox((height, width), Affine(*transform), crs)
 
 
 @lru_cache(maxsize=4096)

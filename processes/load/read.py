@@ -79,7 +79,7 @@ def _put(
         values = read_angles(band.source, band.href, band.name, geobox)
         np.copyto(out, values, where=np.isnan(out))
         return int(np.isnan(out).sum())
-    key = (band.geobox, geobox)
+    key = id(band.geobox)  # grids are shared objects (see items.grid): hashing them by value costs more than reading
     if key not in maps:
         maps[key] = grid_map(band.geobox, geobox)
     where = maps[key]
@@ -90,13 +90,14 @@ def _put(
 
 
 def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, holes_only: bool) -> int:
-    from processes.kernels.dn import lookup_dn, scale_dn
+    from processes.kernels.dn import lookup_dn, scale_all, scale_holes
 
     if not band.integer:
-        nodata = np.float64(np.nan if band.nodata is None else band.nodata)
-        return scale_dn(dn, nodata, np.float32(band.offset_dn), np.float32(band.scale), out, holes_only)
+        nodata, known = stored_nodata(band.nodata, dn.dtype)
+        kernel = scale_holes if holes_only else scale_all
+        return kernel(dn, nodata, known, np.float32(band.offset_dn), np.float32(band.scale), out)
     if dn.dtype.itemsize <= 2 and dn.dtype.kind in "iu":
-        table = _table(band, dn.dtype.str, source.dtype.str, source.fill)
+        table = _table(band.decode, band.nodata, dn.dtype.str, source.dtype.str, source.fill)
         codes = dn.view("u1" if dn.dtype.itemsize == 1 else "u2")
         if source.dtype.kind == "f":  # a mask beside reflectances: NaN is its hole
             values = table[codes]
@@ -113,17 +114,26 @@ def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, 
     return int((out == source.fill).sum())
 
 
+def stored_nodata(nodata: float | None, dtype: np.dtype) -> tuple[np.generic, bool]:
+    """The nodata value in the file's own type, and whether a pixel can equal it at all."""
+    if nodata is None or np.isnan(nodata):
+        return dtype.type(0), False
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if nodata != int(nodata) or not limits.min <= nodata <= limits.max:
+            return dtype.type(0), False
+    return dtype.type(nodata), True
+
+
 @lru_cache(maxsize=512)
-def _table(band: Band, stored: str, target: str, fill: float) -> np.ndarray:
+def _table(how: tuple[tuple[str, Any], ...], nodata: float | None, stored: str, target: str, fill: float) -> np.ndarray:
     """What each stored code becomes: index by the code's unsigned bit pattern."""
     bits = 8 * np.dtype(stored).itemsize
     codes = np.arange(1 << bits, dtype=f"u{bits // 8}").view(np.dtype(stored)).astype("i8")
-    values = decode(codes, band.decode) if band.decode else codes
+    values = decode(codes, how) if how else codes
     table = values.astype(np.dtype(target))
-    if band.nodata is not None and ("valid", True) not in band.decode:
-        table[codes == band.nodata] = fill
-    elif band.nodata is not None:
-        table[codes == band.nodata] = 0
+    if nodata is not None:
+        table[codes == nodata] = 0 if ("valid", True) in how else fill
     return table
 
 
