@@ -18,11 +18,8 @@ blueprint = Blueprint("credentials", __name__)
 def basic_login() -> Response:
     given = request.authorization
     if given is None:
-        raise OpenEOError(
-            "AuthenticationRequired",
-            "Send user name and password by HTTP Basic.",
-            headers={"WWW-Authenticate": "Basic"},
-        )
+        # Without WWW-Authenticate: browsers would put up a login window of their own.
+        raise OpenEOError("AuthenticationRequired", "Send user name and password by HTTP Basic.")
     if given.type != "basic":
         raise OpenEOError("AuthenticationSchemeInvalid", "Use the scheme HTTP Basic to log in here.")
     token = basic.login(context().database, given.username or "", given.password or "")

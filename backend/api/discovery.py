@@ -100,9 +100,12 @@ def conformance() -> Response:
 
 def endpoints() -> list[dict[str, Any]]:
     """What this application answers, read from its own routes: nothing is announced that does not exist."""
+    hidden = set(UNLISTED)
+    if not context().authenticator.providers.public():
+        hidden.add("credentials.oidc_providers")  # answers with an empty list, over which some clients stumble
     found: dict[str, set[str]] = {}
     for rule in current_app.url_map.iter_rules():
-        if rule.rule.startswith(PREFIX) and rule.endpoint not in UNLISTED and rule.methods:
+        if rule.rule.startswith(PREFIX) and rule.endpoint not in hidden and rule.methods:
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX))
             found.setdefault(path, set()).update(rule.methods - {"HEAD", "OPTIONS"})
     return [{"path": path, "methods": sorted(methods)} for path, methods in sorted(found.items())]
@@ -117,7 +120,7 @@ def _version() -> dict[str, Any]:
     # A server is meant for production once it has a public address that is encrypted.
     public = context().settings.public_url or ""
     return {
-        "url": url("discovery.capabilities"),
+        "url": url("discovery.capabilities").rstrip("/"),
         "api_version": API_VERSION,
         "production": public.startswith("https://"),
     }
