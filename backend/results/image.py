@@ -45,7 +45,10 @@ class Picture(Output):
             self.pixels[b, y : y + plane.shape[0], x : x + plane.shape[1]] = plane
 
     def finish(self) -> list[Asset]:
+        import warnings
+
         import rasterio
+        import rasterio.errors
         import rasterio.shutil
 
         low, high = self._range()
@@ -54,7 +57,8 @@ class Picture(Output):
         flat = self._raw.with_suffix(".tif")
         size = {"width": self.raster.width, "height": self.raster.height, "count": colours + alpha}
         # pictures carry no georeference beside them, and GDAL must leave no .aux.xml
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        with rasterio.Env(GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(flat, "w", driver="GTiff", dtype="uint8", photometric="MINISBLACK", **size) as file:
                 for y in range(0, self.raster.height, _ROWS):
                     rows = np.asarray(self.pixels[:, y : y + _ROWS])
