@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def check_layout(path: Path) -> None:
         assert max(p.imagewidth for p in pages[-1:]) <= pages[0].tilewidth or len(pages) == 1
         # data of a smaller overview lies before that of a larger one, tiles in row-major order
         spans = [(min(p.dataoffsets), max(p.dataoffsets)) for p in reversed(list(pages))]
-        assert all(a[1] < b[0] for a, b in zip(spans, spans[1:]))
+        assert all(a[1] < b[0] for a, b in itertools.pairwise(spans))
         for page in pages:
             assert page.is_tiled
             assert list(page.dataoffsets) == sorted(page.dataoffsets)

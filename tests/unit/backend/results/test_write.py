@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import resource
 import subprocess
 import sys
 import tarfile
@@ -108,7 +107,7 @@ def test_other_os_errors_stay_what_they_are(tmp_path: Path) -> None:
 
 
 def test_unknown_format_lists_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(OpenEOError, match="'SHP' is not supported.*COG.*GTiff.*netCDF") as caught:
+    with pytest.raises(OpenEOError, match=r"'SHP' is not supported.*COG.*GTiff.*netCDF") as caught:
         write([SaveResult(1, "SHP")], tmp_path)
     assert caught.value.code == "FormatUnsuitable"
 
