@@ -86,15 +86,31 @@ def date_weight(days: int, half_window: int, weighting: Weighting, mode: Mode = 
 
 
 @lru_cache(maxsize=64)
-def discrete_gaussian(variance: float, max_error: float = 0.01) -> np.ndarray:
+def discrete_gaussian(variance: float, mode: Mode = "plus", max_error: float = 0.01) -> np.ndarray:
     """Coefficients exp(-t) I_n(t), t = ``variance``, cut where their sum reaches 1 - ``max_error``, normalised."""
     half = [float(ive(0, variance))]
     total = half[0]
     while total < 1.0 - max_error and 2 * len(half) + 1 <= _MAX_KERNEL:
-        half.append(float(ive(len(half), variance)))
+        n = len(half)
+        exact = mode == "plus" or n < 2
+        half.append(float(ive(n, variance)) if exact else half[0] * _miller_ratio(n, variance))
         total += 2 * half[-1]
     both = np.array(half[:0:-1] + half)
     return both / both.sum()
+
+
+def _miller_ratio(n: int, t: float) -> float:
+    """I_n(t) / I_0(t) by Miller's downward recurrence I_(k-1) = I_(k+1) + 2k/t I_k (Abramowitz and Stegun, 9.12).
+
+    Started at k = 2 (n + sqrt(40 n)), which for large t and small n is too low for more than four digits: these are the
+    coefficients that the program's library works with.
+    """
+    above, here, wanted = 0.0, 1.0, 0.0
+    for k in range(2 * (n + int(np.sqrt(40.0 * n))), 0, -1):
+        if k == n:
+            wanted = here
+        above, here = here, above + 2.0 * k / t * here
+    return wanted / here
 
 
 def keys_cubic(distance: np.ndarray) -> np.ndarray:
@@ -165,7 +181,7 @@ class CoarseGrid:
     def fields(self, sums: np.ndarray, weighting: Weighting) -> tuple[np.ndarray, np.ndarray]:
         """The two smoothed cloud fields, float64, `shape`: edges repeated, no flux through them."""
         cells = self.cloudy(sums).astype(np.float64)
-        return smooth(cells, weighting.sigma_small), smooth(cells, weighting.sigma_large)
+        return smooth(cells, weighting.sigma_small, self.mode), smooth(cells, weighting.sigma_large, self.mode)
 
     @cached_property
     def _phases(self) -> np.ndarray:
@@ -202,9 +218,9 @@ class CoarseGrid:
         return out
 
 
-def smooth(cells: np.ndarray, sigma: float) -> np.ndarray:
+def smooth(cells: np.ndarray, sigma: float, mode: Mode = "plus") -> np.ndarray:
     """Discrete Gaussian of ``sigma`` cells along both axes, edge values repeated."""
-    kernel = discrete_gaussian(sigma**2)
+    kernel = discrete_gaussian(sigma**2, mode)
     return correlate1d(correlate1d(cells, kernel, axis=0, mode="nearest"), kernel, axis=1, mode="nearest")
 
 
