@@ -68,7 +68,8 @@ def local_env(settings: Any, console: Any) -> Any:
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     catalogue = open_catalogue(settings)
-    report = catalogue.ingest(settings.archives, progress=not console.quiet)
+    with console.status("indexing the archive"):
+        report = catalogue.ingest(settings.archives)
     for rejected in report.rejected:
         console.print(f"[yellow]left out[/] {rejected.path}: {rejected.reason}", highlight=False)
     limits = Limits(settings.memory_limit, settings.threads, settings.skip_unreadable)

@@ -185,7 +185,8 @@ class _Reader:
         result = self._collect(process_graph, scope, path, "", nodes, alias, 0)
         graph = nx.DiGraph()
         graph.add_nodes_from(nodes)
-        resolved = {id: renamed(node, alias) for id, node in nodes.items()}
+        scopes: dict[int, Scope] = {}
+        resolved = {id: renamed(node, alias, scopes) for id, node in nodes.items()}
         for id, node in resolved.items():
             for reference in node.references:
                 if reference in resolved:
@@ -303,8 +304,11 @@ def _prefixed(arguments: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
     return _map_references(arguments, lambda id: prefix + id) if prefix else arguments
 
 
-def renamed(node: Node, alias: Mapping[str, str]) -> Node:
-    """The node with its references renamed through ``alias`` (stored processes -> their result nodes, equal nodes -> one)."""
+def renamed(node: Node, alias: Mapping[str, str], scopes: dict[int, Scope]) -> Node:
+    """The node with its references renamed through ``alias`` (stored processes -> result nodes, equal nodes -> one).
+
+    ``scopes`` keeps the renamed scopes of one pass, so that nodes that shared a scope go on sharing it.
+    """
     if not alias:
         return node
 
@@ -313,12 +317,16 @@ def renamed(node: Node, alias: Mapping[str, str]) -> Node:
             id = alias[id]
         return id
 
-    scope = node.scope
-    if scope.templates:
-        scope = Scope(
-            scope.values, {k: _map_references(v, target) for k, v in scope.templates.items()}, scope.outer, scope.parent
-        )
-    return Node(node.id, node.process_id, _map_references(node.arguments, target), node.path, scope, node.result)
+    def rename(scope: Scope | None) -> Scope | None:
+        if scope is None or (not scope.templates and scope.outer is None and scope.parent is None):
+            return scope
+        if id(scope) not in scopes:
+            templates = {k: _map_references(v, target) for k, v in scope.templates.items()}
+            scopes[id(scope)] = Scope(scope.values, templates, rename(scope.outer), rename(scope.parent))
+        return scopes[id(scope)]
+
+    arguments = _map_references(node.arguments, target)
+    return Node(node.id, node.process_id, arguments, node.path, rename(node.scope) or node.scope, node.result)
 
 
 def _map_references(value: Any, rename: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import networkx as nx
 
-from backend.graph.parse import Graph, Node, is_callback, is_reference, references_in, renamed
+from backend.graph.parse import Graph, Node, Scope, is_callback, is_reference, references_in, renamed
 from backend.graph.validate import UNKNOWN, static_value
 from processes import registry
 from processes.demand import EVERYTHING, Demand
@@ -51,7 +51,8 @@ def make_plan(graph: Graph) -> Plan:
         targets.append(graph.result)
     needed = set(targets).union(*(nx.ancestors(graph.G, t) for t in targets)) if targets else set()
     same = _equal_nodes(graph, needed)
-    kept = {id: renamed(graph.nodes[id], same) for id in graph.order if id in needed and same[id] == id}
+    scopes: dict[int, Scope] = {}
+    kept = {id: renamed(graph.nodes[id], same, scopes) for id in graph.order if id in needed and same[id] == id}
     edges = nx.DiGraph()
     edges.add_nodes_from(kept)
     edges.add_edges_from((reference, id) for id, node in kept.items() for reference in node.references)
