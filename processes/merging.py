@@ -37,19 +37,39 @@ class Accumulator:
         raise NotImplementedError
 
 
+def _flat(block: np.ndarray) -> np.ndarray:
+    """A block as kernels want it: float, contiguous, (n, pixels)."""
+    values = block.astype(_floating(block.dtype), copy=False)
+    return np.ascontiguousarray(values).reshape(len(block), -1)
+
+
 class Sum(Accumulator):
     """State: (sum float64, number of valid values)."""
 
     def start(self, block):
-        valid = ~np.isnan(block) if block.dtype.kind == "f" else np.ones(block.shape, bool)
-        total = (np.nansum if self.ignore else np.sum)(block, axis=0, dtype="f8")
-        return total, valid.sum(axis=0, dtype="i4")
+        if block.dtype.kind != "f":
+            return self._whole(block), np.full(block.shape[1:], len(block), "i4")
+        total, n = self._kernel()(_flat(block))
+        if not self.ignore:
+            total[n < len(block)] = np.nan
+        return total.reshape(block.shape[1:]), n.reshape(block.shape[1:])
+
+    def _whole(self, block):
+        return np.sum(block, axis=0, dtype="f8")
+
+    def _kernel(self):
+        from processes.kernels.moments import sums  # numba only where it is needed
+
+        return sums
 
     def merge(self, states):
         total, n = states[0]
         for t, k in states[1:]:
-            total, n = total + t, n + k
+            total, n = self._two(total, t), n + k
         return total, n
+
+    def _two(self, a, b):
+        return a + b
 
     def finish(self, state):
         total, n = state
@@ -64,16 +84,16 @@ class Mean(Sum):
 
 
 class Product(Sum):
-    def start(self, block):
-        valid = ~np.isnan(block) if block.dtype.kind == "f" else np.ones(block.shape, bool)
-        total = (np.nanprod if self.ignore else np.prod)(block, axis=0, dtype="f8")
-        return total, valid.sum(axis=0, dtype="i4")
+    def _whole(self, block):
+        return np.prod(block, axis=0, dtype="f8")
 
-    def merge(self, states):
-        total, n = states[0]
-        for t, k in states[1:]:
-            total, n = total * t, n + k
-        return total, n
+    def _kernel(self):
+        from processes.kernels.moments import products
+
+        return products
+
+    def _two(self, a, b):
+        return a * b
 
 
 class Count(Accumulator):
@@ -160,12 +180,9 @@ class Variance(Accumulator):
     """Sample variance (n - 1). State: (n, mean, sum of squared deviations), merged after Chan et al. 1979."""
 
     def start(self, block):
-        block = block.astype("f8")
-        valid = ~np.isnan(block)
-        n = valid.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(n > 0, np.nansum(block, axis=0) / n, 0.0)
-        m2 = np.nansum((block - mean) ** 2, axis=0)
+        from processes.kernels.moments import deviations
+
+        n, mean, m2 = (part.reshape(block.shape[1:]) for part in deviations(_flat(block)))
         if not self.ignore:
             m2 = np.where(n < len(block), np.nan, m2)
         return n, mean, m2

@@ -6,84 +6,93 @@ the GIL and are cached on disk; none uses fast maths, so NaN and infinity keep t
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numba import njit
 
-_SMALL = 32  # below, insertion sort beats the library's sort
+_TILE = 512  # pixels sorted together: a tile of all dates stays in the processor's cache
+_LONGEST = 96  # longer series are sorted pixel by pixel
+
+
+@cache
+def _network(n: int) -> np.ndarray:
+    """Comparators of Batcher's merge-exchange sort (Knuth, The Art of Computer Programming 3, 5.2.2 M): (m, 2)."""
+    pairs = []
+    top = p = 1 << max(n - 1, 1).bit_length() - 1
+    while p > 0:
+        q, r, d = top, 0, p
+        while d > 0:
+            pairs += [(i, i + d) for i in range(n - d) if i & p == r]
+            d, q, r = q - p, q >> 1, p
+        p >>= 1
+    return np.array(pairs, np.int32).reshape(-1, 2)
 
 
 @njit(nogil=True, cache=True)
-def _sort(buffer, n):
-    """Sort the first ``n`` values of ``buffer``; they hold no NaN."""
-    if n > _SMALL:
-        buffer[:n] = np.sort(buffer[:n])
+def _sort_tile(values, start, width, pairs, tile, count):
+    """Sort ``width`` pixels from ``start`` on into ``tile`` (n, width), NaN last; number of other values in ``count``.
+
+    NaN becomes infinity, which sorts last: all pixels pass the same comparators, without branches.
+    """
+    n = values.shape[0]
+    count[:] = 0
+    for i in range(n):
+        for j in range(width):
+            v = values[i, start + j]
+            valid = v == v
+            tile[i, j] = v if valid else np.inf
+            count[j] += 1 if valid else 0
+    if n > _LONGEST:
+        for j in range(width):
+            tile[:, j] = np.sort(tile[:, j])
         return
-    for i in range(1, n):
-        value = buffer[i]
-        j = i
-        while j > 0 and buffer[j - 1] > value:
-            buffer[j] = buffer[j - 1]
-            j -= 1
-        buffer[j] = value
+    for c in range(len(pairs)):
+        low, high = tile[pairs[c, 0]], tile[pairs[c, 1]]
+        for j in range(width):
+            a, b = low[j], high[j]
+            low[j] = a if a < b else b
+            high[j] = b if a < b else a
 
 
 @njit(nogil=True, cache=True)
-def _collect(values, p, buffer):
-    """Copy the values of pixel ``p`` that are not NaN into ``buffer``; how many."""
-    k = 0
-    for i in range(values.shape[0]):
-        v = values[i, p]
-        if v == v:
-            buffer[k] = v
-            k += 1
-    return k
-
-
-@njit(nogil=True, cache=True)
-def median(values, ignore):
-    """Median per pixel. (n, pixels) -> (pixels,)."""
-    n, pixels = values.shape
-    out = np.empty(pixels, values.dtype)
-    buffer = np.empty(n, values.dtype)
-    for p in range(pixels):
-        k = _collect(values, p, buffer)
-        if k == 0 or (not ignore and k < n):
-            out[p] = np.nan
-            continue
-        _sort(buffer, k)
-        h = k // 2
-        if k % 2:
-            out[p] = buffer[h]
-        else:
-            out[p] = np.float64(buffer[h - 1]) * 0.5 + np.float64(buffer[h]) * 0.5
-    return out
-
-
-@njit(nogil=True, cache=True)
-def quantiles(values, probabilities, ignore):
-    """Quantiles of type 7 (Hyndman and Fan 1996). (n, pixels), (m,) -> (m, pixels)."""
+def _quantiles(values, probabilities, ignore, pairs):
     n, pixels = values.shape
     m = len(probabilities)
     out = np.empty((m, pixels), values.dtype)
-    buffer = np.empty(n, values.dtype)
-    for p in range(pixels):
-        k = _collect(values, p, buffer)
-        if k == 0 or (not ignore and k < n):
-            out[:, p] = np.nan
-            continue
-        _sort(buffer, k)
-        for q in range(m):
-            h = (k - 1) * probabilities[q]
-            low = int(np.floor(h))
-            share = h - low
-            a = np.float64(buffer[low])
-            if share == 0.0:
-                out[q, p] = a
+    tile = np.empty((n, _TILE), values.dtype)
+    count = np.empty(_TILE, np.int32)
+    for start in range(0, pixels, _TILE):
+        width = min(_TILE, pixels - start)
+        _sort_tile(values, start, width, pairs, tile, count)
+        for j in range(width):
+            k = count[j]
+            if k == 0 or (not ignore and k < n):
+                out[:, start + j] = np.nan
                 continue
-            b = np.float64(buffer[low + 1])
-            # the weighted form keeps an infinite neighbour infinite, the other one is exact for equal neighbours
-            out[q, p] = a + share * (b - a) if np.isfinite(a) and np.isfinite(b) else a * (1.0 - share) + b * share
+            for q in range(m):
+                h = (k - 1) * probabilities[q]
+                low = int(h)
+                share = h - low
+                a = np.float64(tile[low, j])
+                if share == 0.0:
+                    out[q, start + j] = a
+                    continue
+                b = np.float64(tile[low + 1, j])
+                # the weighted form keeps an infinite neighbour infinite, the other one is exact for equal neighbours
+                finite = np.isfinite(a) and np.isfinite(b)
+                out[q, start + j] = a + share * (b - a) if finite else a * (1.0 - share) + b * share
     return out
+
+
+def quantiles(values: np.ndarray, probabilities: np.ndarray, ignore: bool) -> np.ndarray:
+    """Quantiles of type 7 (Hyndman and Fan 1996). (n, pixels), (m,) float64 -> (m, pixels)."""
+    return _quantiles(values, probabilities, ignore, _network(min(len(values), _LONGEST)))
+
+
+def median(values: np.ndarray, ignore: bool) -> np.ndarray:
+    """Median per pixel. (n, pixels) -> (pixels,)."""
+    return quantiles(values, np.array([0.5]), ignore)[0]
 
 
 @njit(nogil=True, cache=True)

@@ -14,7 +14,8 @@ if not (assets.shared() / "openeo").is_dir():
     pytest.skip("no official openEO assets beside the checkout", allow_module_level=True)
 
 REPAIRED = load("repaired")
-VALUES = [c for c in REPAIRED if registry.get(c.process).function.__module__.startswith("processes.scalar.")]
+SCALAR = {id for id, p in registry.processes().items() if p.function.__module__.startswith("processes.scalar.")}
+VALUES = [c for c in REPAIRED if c.process in SCALAR]
 CUBES = [c for c in REPAIRED if c not in VALUES]
 
 
