@@ -58,15 +58,23 @@ def _headers() -> dict[str, str]:
 
 
 def _send(result: SyncResult) -> Response:
-    """The only file, or all of them as a TAR; the folder goes when the response is closed."""
+    """The only file, or all of them as a TAR.
+
+    The folder is deleted before the first byte goes out: the open file stays readable, and nothing is left behind
+    however the connection ends.
+    """
     data = [a for a in result.assets if "data" in a.roles] or result.assets
-    if len(data) == 1:
-        path, media_type = data[0].path, data[0].media_type
-    else:
-        path, media_type = _tar(result), "application/x-tar"
-    response = send_file(path, mimetype=media_type, download_name=path.name)
+    try:
+        if len(data) == 1:
+            path, media_type = data[0].path, data[0].media_type
+        else:
+            path, media_type = _tar(result), "application/x-tar"
+        file, size = path.open("rb"), path.stat().st_size
+    finally:
+        shutil.rmtree(result.folder, ignore_errors=True)
+    response = send_file(file, mimetype=media_type, download_name=path.name)
+    response.content_length = size
     response.headers.extend(_headers())
-    response.call_on_close(lambda: shutil.rmtree(result.folder, ignore_errors=True))
     return response
 
 
