@@ -1,0 +1,8 @@
+"""LIS-like snow chain: detection, snow line, season synthesis. See README.md for sources and methods."""
+
+from processes.lis.cubes import snow_metadata
+from processes.lis.season import merge_snow, snow_synthesis
+from processes.lis.snow import lis_snow
+from processes.lis.snowline import snow_line
+
+__all__ = ["lis_snow", "merge_snow", "snow_line", "snow_metadata", "snow_synthesis"]

@@ -6,7 +6,7 @@ Sources: Gascoin et al. 2019 (Earth Syst. Sci. Data 11, 493-514) for the method 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -120,6 +120,8 @@ class Sensor:
     slope : least value of the geophysical raster that flags a slope; 0 for none
     geo : names of the geophysical raster
     fractional : whether fractional snow cover is defined for the sensor
+    shaded : role -> names of the bands that only shaded snow and the ice option need
+    pixel : size of a pixel of the target grid, metres
     """
 
     id: str
@@ -136,9 +138,10 @@ class Sensor:
     shadow_out: int = 0
     high: int = 0
     slope: int = 0
-    geo: tuple[str, ...] = ("MG2",)
+    geo: tuple[str, ...] = ("MG2_R2", "MG2")
     fractional: bool = True
     shaded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pixel: float = 20.0
 
 
 _S2 = {"green": ("B03",), "red": ("B04",), "swir": ("B11",)}
@@ -155,14 +158,14 @@ SENSORS: dict[str, Sensor] = {
             _S2,
             10,
             12,
-            ("CLM",),
+            ("CLM_R2", "CLM"),
             shadow_in=32,
             shadow_out=64,
             high=128,
             slope=64,
             shaded=_S2_SHADED,
         ),
-        Sensor("s2_maja_native", _S2, 10, 12, ("CLD", "CLM"), shadow_in=4, shadow_out=8, high=128),
+        Sensor("s2_maja_native", _S2, 10, 12, ("CLD_R2", "CLD", "CLM_R2", "CLM"), shadow_in=4, shadow_out=8, high=128),
         Sensor(
             "s2_sen2cor",
             _S2,
@@ -186,6 +189,7 @@ SENSORS: dict[str, Sensor] = {
             high=128,
             slope=64,
             fractional=False,
+            pixel=30.0,
             shaded=_L8_SHADED,
         ),
         Sensor(
@@ -200,6 +204,7 @@ SENSORS: dict[str, Sensor] = {
             slope=8,
             geo=("DIV", "MG2"),
             fractional=False,
+            pixel=30.0,
             shaded={"blue": ("B02", "B2"), "nir": ("B05", "B5")},
         ),
         Sensor(
@@ -213,6 +218,7 @@ SENSORS: dict[str, Sensor] = {
             shadow_in=8,
             high=800,
             fractional=False,
+            pixel=30.0,
             shaded={"blue": _L8_SHADED["blue"], "nir": _L8_SHADED["nir"]},
         ),
         Sensor(
@@ -227,6 +233,7 @@ SENSORS: dict[str, Sensor] = {
             slope=8,
             geo=("DIV", "MG2"),
             fractional=False,
+            pixel=20.0,
         ),
     )
 }
@@ -237,6 +244,26 @@ def sensor_of(name: str) -> Sensor:
     if name not in SENSORS:
         raise parameter_invalid("sensor", f"'{name}' is unknown; use one of {', '.join(SENSORS)} or auto.")
     return SENSORS[name]
+
+
+def guess_sensor(names: Iterable[str]) -> Sensor:
+    """The sensor whose bands and masks are among ``names``; the uniform 0/1 masks serve any sensor.
+
+    Raises ``ProcessParameterInvalid`` where none fits, telling what is missing.
+    """
+    have = set(names)
+    fits = [s for s in SENSORS.values() if all(have & set(options) for options in s.bands.values())]
+    for sensor in fits:
+        if have & set(sensor.cloud):
+            return sensor
+    # B11 is SWIR of Sentinel-2 and thermal of Landsat: Landsat has no B8A and no B12
+    for sensor in fits:
+        if sensor.id != "s2_maja_native" and "CLOUD" in have:
+            return sensor
+    wanted = "; ".join(f"{s.id}: {', '.join(o[0] for o in (*s.bands.values(), s.cloud))}" for s in SENSORS.values())
+    raise parameter_invalid(
+        "data", f"the bands {', '.join(sorted(have))} are those of no sensor known here. Load one of {wanted}."
+    )
 
 
 def _size(dtype: Any) -> int:
@@ -269,7 +296,7 @@ def cloud_table(sensor: Sensor, dtype: Any) -> np.ndarray:
 def geo_table(sensor: Sensor, dtype: Any) -> np.ndarray:
     """Geophysical raster value -> `G_SUN_LOW` | `G_SUN_TANGENT` | `G_WATER` | `G_SLOPE`: uint8."""
     v = np.arange(_size(dtype))
-    if "MG2" not in sensor.geo[:1]:  # the old DIV raster has no sun and water bits
+    if not sensor.geo[0].startswith("MG2"):  # the old DIV raster has no sun and water bits
         return ((v >= sensor.slope) * G_SLOPE).astype(np.uint8) if sensor.slope else np.zeros(v.shape, np.uint8)
     slope = v >= sensor.slope if sensor.slope else np.zeros(v.shape, bool)
     bits = ((v & 64) > 0) * G_SUN_LOW | ((v & 128) > 0) * G_SUN_TANGENT | ((v & 1) > 0) * G_WATER | slope * G_SLOPE
