@@ -85,8 +85,16 @@ def _put(
     where = maps[key]
     if where is None:
         return None
-    dn, target = where.read(band, out)
-    return _convert(dn, target, band, source, holes_only) + (out.size - target.size)
+    dn = where.read(band)
+    target = out[where.place]
+    if where.inside is None:
+        return _convert(dn, target, band, source, holes_only) + (out.size - target.size)
+    # pixels beside the file stay holes: what the file has no nodata value for must not be taken for a value
+    values = np.full(target.shape, source.fill, source.dtype)
+    _convert(dn, values, band, source, False)
+    free = np.isnan(target) if source.dtype.kind == "f" else target == source.fill
+    np.copyto(target, values, where=where.inside & free if holes_only else where.inside)
+    return int((np.isnan(out) if source.dtype.kind == "f" else out == source.fill).sum())
 
 
 def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, holes_only: bool) -> int:
@@ -168,17 +176,12 @@ class _Grid:
     ):
         self.window, self.place, self.rows, self.cols, self.inside = window, place, rows, cols, inside
 
-    def read(self, band: Band, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(stored numbers, the view of ``out`` they belong to)."""
+    def read(self, band: Band) -> np.ndarray:
+        """Stored numbers for the pixels of ``place``; arbitrary where ``inside`` is False."""
         dn = read_window(band, self.window)
         if self.rows is not None:
             dn = dn[self.rows[:, None], self.cols[None, :]] if self.rows.ndim == 1 else dn[self.rows, self.cols]
-            if (
-                self.inside is not None
-            ):  # outside the file: nodata, or for a band without nodata a value that is dropped
-                fill = band.nodata if band.nodata is not None else (np.nan if dn.dtype.kind == "f" else 0)
-                dn = np.where(self.inside, dn, dn.dtype.type(fill))
-        return np.ascontiguousarray(dn), out[self.place]
+        return np.ascontiguousarray(dn)
 
 
 def grid_map(source: GeoBox, target: GeoBox) -> _Grid | None:

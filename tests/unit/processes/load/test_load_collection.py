@@ -181,6 +181,30 @@ def test_across_utm_zones_every_pixel_is_the_one_its_centre_falls_in(tmp_path):
     np.testing.assert_array_equal(got[inside], expected[inside])
 
 
+def test_a_mask_without_nodata_does_not_hide_the_tile_beside_it_in_another_zone(tmp_path):
+    from pyproj import Transformer
+
+    # the tile of the neighbouring zone comes first and covers only a part: beside it the mask is unknown, not 0
+    x32, y32 = Transformer.from_crs(UTM31, UTM32, always_xy=True).transform(X0 + 150000, Y0)
+    x32, y32 = round(x32 / 10) * 10, round(y32 / 10) * 10
+    bands = [{"name": "CLOUD", "tuile:decode": {"any_bits": 1}}]
+    ones = np.ones((400, 400), "u1")
+    first = write_raster(tmp_path / "a.tif", np.zeros((60, 60), "u1"), Affine(10, 0, x32, 0, -10, y32), UTM32)
+    second = write_raster(tmp_path / "b.tif", ones, Affine(10, 0, X0 + 149000, 0, -10, Y0 + 1000), UTM31)
+    items = [
+        make_item("A", "2024-06-01T10:00:00", {"CLM": (first, bands)}, platform="s", **{"tuile:datatake": "D"}),
+        make_item("B", "2024-06-01T10:00:01", {"CLM": (second, bands)}, platform="s", **{"tuile:datatake": "D"}),
+    ]
+    data = load_collection("S2", None, None, ["CLOUD"], env=Env(MemoryCatalogue({"S2": items})))
+    assert str(cube.crs_of(data)) == UTM31
+    xs, ys = np.meshgrid(data.x.values, data.y.values)
+    x, y = Transformer.from_crs(UTM31, UTM32, always_xy=True).transform(xs, ys)
+    in_first = (x > x32) & (x < x32 + 600) & (y < y32) & (y > y32 - 600)
+    in_second = (xs > X0 + 149000) & (xs < X0 + 153000) & (ys < Y0 + 1000) & (ys > Y0 - 3000)
+    expected = np.where(in_first, 0, np.where(in_second, 1, 255))
+    np.testing.assert_array_equal(data.values[0, 0], expected)
+
+
 @pytest.mark.parametrize(
     "args, code, words",
     [
