@@ -1,0 +1,100 @@
+"""What holds for every cube process: right values, nothing early, no dependence on chunks or on dimension names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from processes import registry
+from processes.apply import methods
+from processes.blocks import is_lazy
+from tests.unit.processes.cubes.cases import CASES, Case, correct, detect
+from tests.unit.processes.cubes.samples import CHUNKINGS, RENAMED, USUAL, Make, building, computed
+
+FAMILIES = ("filter", "reduce", "apply", "aggregate", "combine", "resample", "mask")
+EVERY = pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
+LAZY = [c for c in CHUNKINGS if c != "numpy"]
+
+
+@pytest.fixture(autouse=True)
+def test_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method "test" for the processes that leave their methods to the chains."""
+    table = {"cloud_detection": {"test": detect}, "atmospheric_correction": {"test": correct}}
+    monkeypatch.setattr(methods, "_methods", table)
+    monkeypatch.setattr(methods, "methods", lambda kind: list(table[kind]))
+
+
+def same(got: Any, expected: Any) -> None:
+    if isinstance(got, xr.DataArray):
+        assert got.shape == np.shape(expected)
+        np.testing.assert_allclose(got.values.astype("f8"), np.asarray(expected, "f8"), rtol=2e-5, atol=2e-5)
+    else:
+        assert got == expected
+
+
+def result(case: Case, make: Make, k: float = 1) -> Any:
+    return case.call(make, make.names, k)
+
+
+def test_every_registered_cube_process_has_a_case() -> None:
+    mine = {p.id for p in registry.processes().values() if p.function.__module__.split(".")[1] in FAMILIES}
+    assert mine - {c.process for c in CASES} == set()
+
+
+@EVERY
+def test_values(case: Case) -> None:
+    same(result(case, Make()), case.expect(1))
+
+
+@EVERY
+@pytest.mark.parametrize("chunking", LAZY)
+def test_chunks_change_nothing_and_nothing_is_computed_early(case: Case, chunking: str) -> None:
+    plain = result(case, Make())
+    if case.eager:
+        lazy = result(case, Make(chunking))
+    else:
+        with building():
+            lazy = result(case, Make(chunking))
+    if not isinstance(plain, xr.DataArray):
+        assert lazy == plain
+        return
+    assert is_lazy(lazy)
+    assert lazy.dims == plain.dims
+    assert lazy.dtype == plain.dtype
+    assert lazy.attrs == plain.attrs
+    done = computed(lazy)
+    assert done.dtype == lazy.dtype, "the dtype promised is not the one computed"
+    same(done, plain.values)
+    for d in plain.dims:
+        assert list(done.coords[d].values) == list(plain.coords[d].values)
+
+
+@EVERY
+@pytest.mark.parametrize("chunking", ["numpy", "everything"])
+def test_renamed_dimensions(case: Case, chunking: str) -> None:
+    """Dimension types are metadata: no process guesses them from names."""
+    usual = result(case, Make(chunking))
+    renamed = result(case, Make(chunking, RENAMED))
+    if not isinstance(usual, xr.DataArray):
+        assert usual == renamed
+        return
+    assert [RENAMED.get(str(d), d) for d in usual.dims] == list(renamed.dims)
+    kinds = {RENAMED.get(d, d): k for d, k in usual.attrs["dims"].items()}
+    assert renamed.attrs["dims"] == kinds
+    same(computed(renamed), computed(usual).values)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.callback], ids=lambda c: c.id)
+@pytest.mark.parametrize("chunking", ["numpy", "everything"])
+def test_callback_called_again_with_other_values(case: Case, chunking: str) -> None:
+    """Results of a callback are never remembered: the same call with another context gives other values."""
+    make = Make(chunking)
+    for k in (1, 3, 1):
+        same(computed(result(case, make, k)), case.expect(k))
+
+
+def test_names_used_for_renaming_are_all_different() -> None:
+    assert len(set(RENAMED.values()) | set(USUAL.values())) == 8
