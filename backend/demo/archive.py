@@ -28,11 +28,13 @@ from backend.demo.geometry import Ground, TileGrid, Track, common_ground, passes
 from backend.demo.muscate import BANDS, MuscateOptions, MuscateSink
 from backend.demo.observe import Acquisition, Grid, Place, Sink
 from backend.demo.raster import Compression, Layout
+from backend.demo.safe_l1c import SafeL1cSink
 from backend.demo.scene import World
+from backend.demo.spectra import S2_BANDS
 from backend.demo.weather import Weather, make_weather
 
 MARKER = "tuile-demo-archive.json"
-FAMILIES = ("muscate",)
+FAMILIES = ("muscate", "l1c")
 Progress = Callable[[str, int, int], None]
 """Told the name of what is finished, how many are, and how many there will be."""
 
@@ -171,9 +173,13 @@ def _sinks(folder: Path, plan: Plan, acquisition: Acquisition) -> tuple[list[Sin
         muscate = MuscateSink(folder, acquisition, options)
         sinks.append(muscate)
         products.append(str(muscate.final))
+    if "l1c" in plan.families:
+        safe = SafeL1cSink(folder, acquisition)
+        sinks.append(safe)
+        products.append(str(safe.final))
     if plan.truth:
         day = folder / "truth" / f"T{acquisition.tile.name}" / f"{acquisition.track.time:%Y%m%d}"
-        sinks.append(truth_layers.TruthSink(day, acquisition, plan.bands))
+        sinks.append(truth_layers.TruthSink(day, acquisition, S2_BANDS if "l1c" in plan.families else plan.bands))
     return sinks, products
 
 

@@ -101,7 +101,9 @@ class Raster:
         self._file.close()
         try:
             if kind is None:
-                rasterio.shutil.copy(name, self.path, **self._options())
+                # no .aux.xml beside what says everything itself
+                with rasterio.Env(GDAL_PAM_ENABLED=False):
+                    rasterio.shutil.copy(name, self.path, **self._options())
         finally:
             if self._memory:
                 self._memory.close()
@@ -111,9 +113,8 @@ class Raster:
         dtype = self._file.dtypes[0]
         if self._driver == "JP2OpenJPEG":
             # 5/3 wavelet, quality 100: bit-exact
-            block = min(1024, *self._file.shape)
             return {
-                "driver": "JP2OpenJPEG", "REVERSIBLE": "YES", "QUALITY": "100", "BLOCKXSIZE": block, "BLOCKYSIZE": block,
+                "driver": "JP2OpenJPEG", "REVERSIBLE": "YES", "QUALITY": "100", "BLOCKXSIZE": 1024, "BLOCKYSIZE": 1024,
                 "YCBCR420": "NO", "YCC": "NO", "GMLJP2": "YES", "GeoJP2": "YES",
             }  # fmt: skip
         packed = self._layout.compression

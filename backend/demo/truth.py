@@ -24,7 +24,7 @@ LAYERS = {
     "snow_fraction": ("uint8", 1e-2),
     "ndvi": ("int16", 1e-4),
     "aot": ("uint16", 1e-4),
-    "water_vapour": ("uint16", 1e-3),
+    "vapour": ("uint16", 1e-3),
     "detector": ("uint8", 1.0),
 }
 """Layers of one date at 10 m: value = stored integer x scale (the files carry the scale too)."""
@@ -36,11 +36,11 @@ One folder per tile window (the same for every product family that covers it). A
 the scale is in the files. Grids are those of the products (10 m, and 20 m or 60 m for the coarser bands).
 
 TILE/static/   elevation.tif (m), land_cover.tif (codes in land_cover.txt), parcel.tif (one number per field),
-               tree_cover.tif (%), water.tif (% of the pixel)
+               tree_cover.tif (%), wet.tif (% of the pixel under water)
 TILE/DATE/     reflectance_10m/20m/60m.tif: reflectance of flat clear ground, no shadow, no cloud, no noise; one band each
                cloud_optical_depth.tif, cirrus_optical_depth.tif: in the line of sight
                shadow.tif: share of the direct sunlight that clouds take; relief_shadow.tif: that the relief takes
-               snow_fraction.tif, ndvi.tif (of the clear ground), aot.tif (550 nm), water_vapour.tif (g/cm2)
+               snow_fraction.tif, ndvi.tif (of the clear ground), aot.tif (550 nm), vapour.tif (g/cm2)
                detector.tif: 0 outside the swath
 """
 
@@ -94,7 +94,7 @@ class TruthSink:
         layers = {
             "cloud_optical_depth": truth.cloud, "cirrus_optical_depth": truth.cirrus, "shadow": truth.shade,
             "relief_shadow": truth.relief_shade, "snow_fraction": truth.snow, "ndvi": truth.ndvi, "aot": truth.aot,
-            "water_vapour": truth.vapour, "detector": truth.detector,
+            "vapour": truth.vapour, "detector": truth.detector,
         }  # fmt: skip
         for name, values in layers.items():
             self._files[name].write(quantise(values, *LAYERS[name]), row, col)
@@ -107,7 +107,7 @@ class TruthSink:
 def write_static(folder: Path, place: Place) -> None:
     """Write what does not change: elevation, land cover, parcels, tree cover, water."""
     grid = place.grid
-    kinds = {"elevation": "float32", "land_cover": "uint8", "parcel": "uint32", "tree_cover": "uint8", "water": "uint8"}
+    kinds = {"elevation": "float32", "land_cover": "uint8", "parcel": "uint32", "tree_cover": "uint8", "wet": "uint8"}
     with ExitStack() as stack:
         files = {
             k: stack.enter_context(Raster(folder / f"{k}.tif", grid.epsg, grid.transform, grid.size, t, layout=FLAT))
@@ -117,7 +117,7 @@ def write_static(folder: Path, place: Place) -> None:
             found = place.statics(block)
             values = {
                 "elevation": found.z, "land_cover": found.code, "parcel": found.parcel, "tree_cover": found.trees,
-                "water": found.wet,
+                "wet": found.wet,
             }  # fmt: skip
             for name, layer in values.items():
                 files[name].write(layer, block[0], block[1])
