@@ -81,40 +81,62 @@ def map_blocks(
         if isinstance(out_core, Mapping)
         else {d: next(c.sizes[d] for c in data if d in c.dims) for d in out_core}
     )
-    ins = [[d for d in core if d in c.dims] for c in data]
-    wholes = [
-        c.chunk(dict.fromkeys(i, -1)) if is_lazy(c) and any(len(c.chunksizes[d]) > 1 for d in i) else c
-        for c, i in zip(data, ins)
-    ]
-
-    def on_block(*blocks: np.ndarray) -> np.ndarray:
-        # xarray hands core dimensions last; functions want them first, so that axis 0 is contiguous per pixel plane
-        out = function(*(np.moveaxis(b, range(b.ndim - len(i), b.ndim), range(len(i))) for b, i in zip(blocks, ins)))
-        out = np.asarray(out)
-        return np.moveaxis(out, range(len(sizes)), range(out.ndim - len(sizes), out.ndim)).astype(dtype, copy=False)
-
-    # same-named core dimensions of another size get the function's labels, not the input's
-    result = xr.apply_ufunc(
-        on_block,
-        *wholes,
-        input_core_dims=ins,
-        output_core_dims=[list(sizes)],
-        dask="parallelized",
-        join=join,
-        exclude_dims={d for d in sizes if any(d in c.dims and c.sizes[d] != n for c in data for n in [sizes[d]])},
-        output_dtypes=[dtype],
-        keep_attrs=False,
-        dask_gufunc_kwargs={"output_sizes": sizes, "allow_rechunk": True},
-    )
+    data = xr.align(*data, join=join, exclude=set(core), copy=False)
     first = data[0]
-    for (
-        d,
-        n,
-    ) in sizes.items():  # core dimensions lose their coordinate in apply_ufunc; unchanged ones get it back
-        if d not in result.coords and d in first.coords and first.sizes[d] == n:
-            result = result.assign_coords({d: first.coords[d]})
-    order = [d for d in first.dims if d in result.dims] + [d for d in result.dims if d not in first.dims]
-    return cubes.like(result.transpose(*order), first)
+    loops = list(dict.fromkeys(str(d) for c in data for d in c.dims if d not in core))
+    order = [str(d) for d in first.dims if d in sizes or d in loops]
+    order += [d for d in (*loops, *sizes) if d not in order]
+    ins = [[d for d in core if d in c.dims] for c in data]
+    moves = [
+        (tuple(c.dims.index(d) for d in (*i, *(x for x in loops if x in c.dims))),
+         tuple(slice(None) if d in i or d in c.dims else None for d in (*i, *loops)))
+        for c, i in zip(data, ins)
+    ]  # fmt: skip
+    final = tuple([*sizes, *loops].index(d) for d in order)
+
+    def on_block(*blocks: Any) -> np.ndarray:
+        # core dimensions come first, so that axis 0 is whole and pixels stay contiguous; loops broadcast by name
+        given = (np.transpose(_single(b), axes)[insert] for b, (axes, insert) in zip(blocks, moves))
+        out = np.asarray(function(*given))
+        return np.transpose(out, final).astype(dtype, copy=False)
+
+    if not any(is_lazy(c) for c in data):
+        values: Any = on_block(*(c.values for c in data))
+    else:
+        values = _blockwise(on_block, data, ins, order, sizes, dtype)
+    coords: dict[Any, xr.DataArray] = {}
+    kept = set(loops) | {d for d, n in sizes.items() if d in first.dims and first.sizes[d] == n}
+    for c in data:
+        for name, coord in c.coords.items():
+            if set(coord.dims) <= kept and (c is first or not set(coord.dims) & set(sizes)):
+                coords.setdefault(name, coord)
+    return cubes.like(xr.DataArray(values, dims=order, coords=coords), first)
+
+
+def _single(block: Any) -> np.ndarray:
+    """The block dask hands over: lists of one where a dimension it holds whole does not go into the result."""
+    while isinstance(block, list):
+        (block,) = block
+    return block
+
+
+def _blockwise(
+    on_block: Callable[..., np.ndarray], data: Sequence[xr.DataArray], ins: Sequence[Sequence[str]],
+    order: Sequence[str], sizes: Mapping[str, int], dtype: Any,
+) -> da.Array:  # fmt: skip
+    """The dask layer of `map_blocks`. No concatenation of single chunks: that would copy every block once more."""
+    arguments: list[Any] = []
+    for c, i in zip(data, ins):
+        if is_lazy(c) and any(len(c.chunksizes[d]) > 1 for d in i):
+            c = c.chunk(dict.fromkeys(i, -1))
+        values = c.data if is_lazy(c) else da.from_array(c.values, chunks=-1, name=False)
+        # a core dimension is contracted, even where the result has one of the same name
+        arguments += [values, tuple(("core", d) if d in i else d for d in c.dims)]
+    new = {d: sizes[d] for d in order if d in sizes}
+    return da.blockwise(
+        on_block, tuple(order), *arguments, new_axes=new, concatenate=None, dtype=dtype,
+        meta=np.empty((0,) * len(order), dtype),
+    )  # fmt: skip
 
 
 def decoded_dtype(data: xr.DataArray) -> np.dtype:
@@ -140,6 +162,27 @@ def answer(value: Any, shape: Sequence[int]) -> np.ndarray:
     if values.dtype == object:  # a list of numbers and None
         values = values.astype("f8")
     return values if values.shape == tuple(shape) else np.broadcast_to(values, tuple(shape))
+
+
+def fold_blocks(
+    function: Callable[..., Any],
+    finish: Callable[[list[Any]], np.ndarray],
+    data: xr.DataArray,
+    shape: Sequence[int],
+    dtype: Any,
+) -> da.Array:
+    """One small array from all blocks of a cube: ``finish([function(block, offsets) for every block])``, lazy.
+
+    ``offsets`` are the block's first index per axis. What ``function`` returns must be small, for all of it is held until
+    ``finish`` has run; the result is one chunk.
+    """
+    values = data.data if is_lazy(data) else da.from_array(np.asarray(data.data), chunks=-1)
+    starts = [np.cumsum((0, *sizes))[:-1] for sizes in values.chunks]
+    parts = [
+        dask.delayed(function)(block, tuple(int(s[i]) for s, i in zip(starts, at)))
+        for at, block in np.ndenumerate(values.to_delayed())
+    ]
+    return da.from_delayed(dask.delayed(finish)(parts), tuple(shape), dtype=dtype)
 
 
 def reduce_blocks(

@@ -67,8 +67,10 @@ def factor_plane(nodes, y0, x0, step, out):
 def choose_cloudy(cls, guide, complete, cell, out):
     """Date index of minimum blue among the cloudy dates, per cell of ``cell`` x ``cell`` pixels; -1 without any.
 
-    cls : (T, h, w) uint8; guide : (T, h, w) float32; complete : (T,) bool, the date has every band; out : (hc, wc)
-    int16. A date with every band beats one without; on equal blue the earlier date stays.
+    cls : (T, h, w) uint8; guide : (T, h, w) float32; complete : (T, h, w) bool, every band has a
+    value, or (T, 1, 1); out : (hc, wc)
+    int16. A date with every
+    band beats one without; on equal blue the earlier date stays.
     """
     dates = cls.shape[0]
     height, width = cls.shape[1:]
@@ -76,18 +78,19 @@ def choose_cloudy(cls, guide, complete, cell, out):
         for j in range(out.shape[1]):
             best, best_blue, best_complete = -1, 0.0, False
             for t in range(dates):
-                total, n = 0.0, 0
+                total, n, whole = 0.0, 0, True
                 for y in range(i * cell, min((i + 1) * cell, height)):
                     for x in range(j * cell, min((j + 1) * cell, width)):
                         if cls[t, y, x] == CLOUD and not np.isnan(guide[t, y, x]):
                             total += guide[t, y, x]
                             n += 1
+                            whole = whole and complete[t, y % complete.shape[1], x % complete.shape[2]]
                 if n == 0:
                     continue
                 blue = total / n
-                better = complete[t] and not best_complete
-                if best < 0 or better or (complete[t] == best_complete and blue < best_blue):
-                    best, best_blue, best_complete = t, blue, complete[t]
+                better = whole and not best_complete
+                if best < 0 or better or (whole == best_complete and blue < best_blue):
+                    best, best_blue, best_complete = t, blue, whole
             out[i, j] = best
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def parse_dates(value: str | Sequence[str] | None, available: Sequence[date]) ->
 
 def options_of(params: Mapping[str, Any]) -> Options:
     """Options from the process's parameters."""
-    names = ("half_window", "mode", "brdf", "robust", "weights", "coefficients")
+    names = ("half_window", "mode", "brdf", "robust", "weights")
     return Options.of(**{name: params.get(name) for name in names})
 
 
@@ -142,7 +142,7 @@ def produce(task: Task, out: Path, env: Env) -> list[pystac.Item]:
         try:
             with ThreadPoolExecutor(workers) as pool:
                 plan = _plan(acquisitions, synthesis, options, groups, readers["R1"], pool)
-                todo = list(_windows(groups[0].grid.shape, rows, cols))
+                todo = list(_windows(groups[0].grid, rows, cols))
                 for done, _ in enumerate(pool.map(lambda w: _do_block(plan, readers, writer, w), todo), 1):
                     env.log("debug", f"wasp_synthesis {facts.name}: block {done} of {len(todo)}")
             item = writer.finish()
@@ -195,7 +195,7 @@ def _block_size(acquisitions: Sequence[Acquisition], groups: Sequence[Group], wo
     """
     per_pixel = len(acquisitions) * (2 * len(groups[0].bands) + 12 + (2 * len(groups[-1].bands) + 10) / 4)
     pixels = int(BLOCK_BYTES / per_pixel)
-    height, width = groups[0].grid.shape
+    width = groups[0].grid.shape[1]
     stored = block_shape(acquisitions[0].bands[acquisitions[0].sensor.blue])
     if stored[1] >= width and width > BLOCK:
         rows = max(64, min(512, pixels // width // 64 * 64))
@@ -206,7 +206,8 @@ def _block_size(acquisitions: Sequence[Acquisition], groups: Sequence[Group], wo
     return rows, cols, min(rows, 512)
 
 
-def _windows(shape: tuple[int, int], rows: int, cols: int) -> Iterator[Window]:
+def _windows(grid: GeoBox, rows: int, cols: int) -> Iterator[Window]:
+    shape = grid.shape
     for y in range(0, shape[0], rows):
         for x in range(0, shape[1], cols):
             yield Window(x, y, min(cols, shape[1] - x), min(rows, shape[0] - y))
@@ -217,11 +218,13 @@ def _plan(
     pool: ThreadPoolExecutor,
 ) -> Plan:  # fmt: skip
     fine = groups[0].grid
-    coarse = CoarseGrid(*fine.shape, coarse_step(abs(fine.resolution.x), options.weighting), options.mode)
+    coarse = CoarseGrid(
+        fine.shape[0], fine.shape[1], coarse_step(abs(fine.resolution.x), options.weighting), options.mode
+    )
 
     def cloud_fields(a: Acquisition) -> tuple[np.ndarray, np.ndarray]:
         sums = coarse.start()
-        for window in _windows(fine.shape, 512, fine.shape[1]):
+        for window in _windows(fine, 512, fine.shape[1]):
             coarse.add(reader.mask(a.cloud, window).view(np.uint8), window.row_off, 0, sums)
         return coarse.fields(sums, options.weighting)
 
@@ -285,8 +288,9 @@ def _fine_block(plan: Plan, reader: Reader, window: Window) -> Block:
     origin = int(window.row_off), int(window.col_off)
     for t, a in enumerate(plan.acquisitions):
         valid = (dn[t] != NODATA).any(axis=0)
-        classes = (reader.mask(m, window) for m in (a.cloud, a.water, a.snow))
-        cls[t] = classify(*classes, valid)
+        held: dict[str, np.ndarray] = {}
+        cloud, water, snow = (reader.mask(m, window, held) for m in (a.cloud, a.water, a.snow))
+        cls[t] = classify(cloud, water, snow, valid)
         aerosol = _aerosol(a, reader, window, options)
         plan.coarse.weight(*plan.fields[t], aerosol, plan.scales[t], *origin, weight[t])
     blue = group.bands.index(plan.acquisitions[0].sensor.blue)
@@ -297,9 +301,10 @@ def _fine_block(plan: Plan, reader: Reader, window: Window) -> Block:
     if options.mode == "wasp1":
         return block
     guide = guides(block)
+    block = replace(block, guide=guide, complete=np.asarray(present.all(axis=1)).reshape(-1, 1, 1))
     # with a second resolution the date of a pixel never seen clear is chosen per coarse pixel, once for all bands
     cell = 2 if len(plan.groups) > 1 else 1
-    return _with(block, guide=guide, choice=fallback(block, guide, cell), cell=cell)
+    return replace(block, choice=fallback(block, guide, cell), cell=cell)
 
 
 def _aerosol(a: Acquisition, reader: Reader, window: Window, options: Options) -> np.ndarray:
@@ -308,7 +313,9 @@ def _aerosol(a: Acquisition, reader: Reader, window: Window, options: Options) -
         return np.ones((1, 1), np.float32)
     dn = reader.read(a.aot, window, smooth=False)
     if dn.dtype == np.uint8:
-        codes = np.arange(256, dtype=np.float32) / np.float32(1 / a.aot.scale) + np.float32(a.aot.offset_dn * a.aot.scale)
+        codes = np.arange(256, dtype=np.float32) / np.float32(1 / a.aot.scale) + np.float32(
+            a.aot.offset_dn * a.aot.scale
+        )
         return aerosol_weight(codes, options.weighting)[dn]
     return aerosol_weight((dn + a.aot.offset_dn) * a.aot.scale, options.weighting)
 
@@ -338,9 +345,3 @@ def halved(values: np.ndarray) -> np.ndarray:
         count = seen.sum(axis=0)
         mean[hole] = np.where(count > 0, np.where(seen, four, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
     return mean.astype(np.float32)
-
-
-def _with(block: Block, **changes: Any) -> Block:
-    from dataclasses import replace
-
-    return replace(block, **changes)

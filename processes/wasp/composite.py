@@ -97,6 +97,11 @@ class Options:
         days = 23 if half_window is None else int(half_window)
         if days < 1:
             raise parameter_invalid("half_window", "it must be at least one day.")
+        table = coefficients_from(coefficients)
+        if any(c.uses_ndvi for c in table.values()):
+            raise parameter_invalid(
+                "coefficients", "coefficients that depend on NDVI (V1, R1) are not supported; set them to 0."
+            )
         steady = chosen == "plus" if robust is None else bool(robust)
         if steady and chosen == "wasp1":
             raise parameter_invalid("robust", "the mode wasp1 has no robust step.")
@@ -106,7 +111,7 @@ class Options:
             kernels,
             steady,
             weighting=Weighting.of(weights),
-            coefficients=coefficients_from(coefficients),
+            coefficients=table,
         )
 
     @property
@@ -137,6 +142,7 @@ class Block:
     step : pixels between nodes
     choice, cell : index of the cloudy date to fall back on per cell of ``cell`` pixels; None: found here per pixel
     guide : (T, h, w) float32, corrected blue; None: found here
+    complete : (T, h, w) or (T, 1, 1) bool, the date has every band; None: found here per pixel
     """
 
     dn: np.ndarray
@@ -151,6 +157,7 @@ class Block:
     choice: np.ndarray | None = None
     cell: int = 1
     guide: np.ndarray | None = None
+    complete: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,8 @@ def fallback(block: Block, guide: np.ndarray, cell: int) -> np.ndarray:
     """Cloudy date of minimum blue per cell of ``cell`` x ``cell`` pixels, (hc, wc) int16, -1 for none."""
     height, width = block.cls.shape[1:]
     out = np.empty((-(-height // cell), -(-width // cell)), np.int16)
-    choose_cloudy(block.cls, guide, block.present.all(axis=1), cell, out)
+    complete = (block.dn != NODATA).all(axis=1) if block.complete is None else block.complete
+    choose_cloudy(block.cls, guide, complete, cell, out)
     return out
 
 
@@ -256,24 +264,3 @@ def synthesise(block: Block, dates: Sequence[date], synthesis: date, options: Op
     if options.mode == "wasp1":
         return recurse(block, [day.timetuple().tm_yday - 1 for day in dates])
     return average(block, [(day - synthesis).days for day in dates], options)
-
-
-def correct_with_ndvi(
-    dn: np.ndarray,
-    cls: np.ndarray,
-    red: np.ndarray,
-    nir: np.ndarray,
-    coefficients: Coefficients,
-    kernels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Directional correction where V and R depend on the pixel's NDVI: DN (h, w) float32, land only.
-
-    ``kernels``: what V and R multiply at the view and at nadir, (V view, R view, V nadir, R nadir), each (h, w).
-    """
-    nir, red = nir.astype(np.float32), red.astype(np.float32)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ndvi = np.nan_to_num((nir - red) / (nir + red))
-    v, r = coefficients.v0 + coefficients.v1 * ndvi, coefficients.r0 + coefficients.r1 * ndvi
-    ratio = (1 + v * kernels[2] + r * kernels[3]) / (1 + v * kernels[0] + r * kernels[1])
-    usable = (cls == LAND) & (ratio > 0) & (dn != NODATA)
-    return np.where(usable, dn * ratio, dn).astype(np.float32)

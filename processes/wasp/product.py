@@ -25,7 +25,7 @@ from processes.wasp.composite import CLOUD, EPOCH, LAND, NO_DATE, NODATA, SNOW, 
 COLLECTION, FAMILY = "SENTINEL2_L3A_WASP", "wasp_l3a"
 QUICKLOOK_SIZE = 1000
 QUICKLOOK_WHITE = 0.3
-MASKS = {
+MASKS: dict[str, tuple[str, int | None, dict[str, Any]]] = {
     # kind: (dtype, nodata, band fields)
     "FLG": ("uint8", 0, {"tuile:kind": "class"}),
     "WGT": ("int16", None, {"tuile:kind": "continuous", "raster:scale": 0.001}),
@@ -57,8 +57,16 @@ class Facts:
     names: Mapping[str, str]  # output band -> band name in files
 
 
-def file_band(band: str, venus: bool = False) -> str:
-    """``B02`` -> ``B2`` as Sentinel-2 files say; VENuS keeps two digits out of its names as well."""
+def _wkt(grid: GeoBox) -> str | None:
+    return None if grid.crs is None else grid.crs.to_wkt()
+
+
+def _epsg(grid: GeoBox) -> int | None:
+    return None if grid.crs is None else grid.crs.epsg
+
+
+def file_band(band: str) -> str:
+    """``B02`` -> ``B2`` as MUSCATE file names say."""
     return f"B{int(band[1:])}" if band[1:].isdigit() else band
 
 
@@ -108,13 +116,15 @@ class ProductWriter:
     def _open(self, path: Path, grid: GeoBox, dtype: str, nodata: float | None, tile: int, predictor: int) -> None:
         self._files[str(path)] = rasterio.open(
             path, "w", driver="GTiff", width=grid.shape[1], height=grid.shape[0], count=1, dtype=dtype,
-            crs=grid.crs.to_wkt(), transform=grid.affine, nodata=nodata, tiled=True, blockxsize=tile, blockysize=tile,
+            crs=_wkt(grid), transform=grid.affine, nodata=nodata, tiled=True, blockxsize=tile, blockysize=tile,
             compress="deflate", zlevel=1, predictor=predictor, bigtiff="if_safer",
         )  # fmt: skip
 
     def write(self, group: Group, window: Window, result: Result) -> None:
         """Write one block of one group. Thread-safe."""
-        layers = {str(self.reflectance_path(b)): reflectance_as_stored(result.refl[i]) for i, b in enumerate(group.bands)}
+        layers = {
+            str(self.reflectance_path(b)): reflectance_as_stored(result.refl[i]) for i, b in enumerate(group.bands)
+        }
         for kind in MASKS:
             stored = as_stored(kind, result, self.facts.synthesis, self.facts.options)
             layers[str(self.mask_path(kind, group.name))] = stored
@@ -206,7 +216,7 @@ class ProductWriter:
     def _geopositioning(self, root: ET.Element) -> None:
         where = _add(root, "Geoposition_Informations")
         system = _add(_add(where, "Coordinate_Reference_System"), "Horizontal_Coordinate_System")
-        epsg = self.groups[0].grid.crs.epsg
+        epsg = _epsg(self.groups[0].grid)
         if epsg:
             _add(system, "HORIZONTAL_CS_CODE", str(epsg))
         placed = _add(_add(where, "Geopositioning"), "Group_Geopositioning_List")
@@ -250,7 +260,7 @@ class ProductWriter:
                 "eo:cloud_cover": self.share(CLOUD),
                 "eo:snow_cover": self.share(SNOW),
                 "grid:code": f"MGRS-{facts.tile.removeprefix('T')}",
-                "proj:code": f"EPSG:{fine.crs.epsg}" if fine.crs.epsg else None,
+                "proj:code": f"EPSG:{_epsg(fine)}" if _epsg(fine) else None,
                 "derived_from": list(facts.inputs),
                 "tuile:family": FAMILY,
                 "tuile:datatake": f"{facts.platform}_{facts.synthesis.isoformat()}_L3A",
@@ -269,14 +279,14 @@ class ProductWriter:
                 key, path = f"{kind}_{group.name}", self.mask_path(kind, group.name)
                 missing = None if kind == "DTS" and facts.options.mode == "wasp1" else nodata
                 self._asset(item, key, path, group, public, dtype, missing, extra)
-        first = self.mask_path("FLG", self.groups[0].name)
         held = item.assets[f"FLG_{self.groups[0].name}"].extra_fields["bands"]
-        for name, codes in {"CLOUD": [CLOUD], "SNOW": [SNOW], "WATER": [WATER], "VALID": [CLOUD, SNOW, WATER, LAND]}.items():
-            held.append(
-                {"name": name, "data_type": "uint8", "tuile:kind": "mask", "tuile:decode": {"values": codes}, "href": None}
-            )
-            held[-1].pop("href")
-        assert first.is_file()
+        for name, codes in {
+            "CLOUD": [CLOUD],
+            "SNOW": [SNOW],
+            "WATER": [WATER],
+            "VALID": [CLOUD, SNOW, WATER, LAND],
+        }.items():
+            held.append({"name": name, "data_type": "uint8", "tuile:kind": "mask", "tuile:decode": {"values": codes}})
         for key, suffix, roles, kind in (
             ("MTD_ALL", "_MTD_ALL.xml", ["metadata"], "application/xml"),
             ("quicklook", "_QKL_ALL.jpg", ["thumbnail"], "image/jpeg"),
@@ -293,9 +303,13 @@ class ProductWriter:
         band = {"name": name, "data_type": dtype, "gsd": grid.resolution.x, **extra}
         if nodata is not None:
             band["nodata"] = nodata
-        fields = {"proj:shape": list(grid.shape), "proj:transform": list(grid.affine)[:6], "bands": [band]}
-        if grid.crs.epsg:
-            fields["proj:code"] = f"EPSG:{grid.crs.epsg}"
+        fields: dict[str, Any] = {
+            "proj:shape": list(grid.shape),
+            "proj:transform": list(grid.affine)[:6],
+            "bands": [band],
+        }
+        if (epsg := _epsg(grid)) is not None:
+            fields["proj:code"] = f"EPSG:{epsg}"
         media = "image/tiff; application=geotiff"
         item.add_asset(key, pystac.Asset(str(path), media_type=media, roles=["data"], extra_fields=fields))
 

@@ -172,11 +172,16 @@ class Reader:
         value[hole] = NODATA
         out[:] = np.rint(value) if out.dtype.kind == "i" else value
 
-    def mask(self, sources: Sequence[tuple[Band, int]], window: Window) -> np.ndarray:
-        """(h, w) bool: any of the sources says so."""
+    def mask(
+        self, sources: Sequence[tuple[Band, int]], window: Window, held: dict[str, np.ndarray] | None = None
+    ) -> np.ndarray:
+        """(h, w) bool: any of the sources says so. ``held`` keeps what was read, for masks that share a file."""
         out = np.zeros((int(window.height), int(window.width)), bool)
         for band, bits in sources:
-            dn = self.read(band, window, smooth=False)
+            key = f"{band.href}#{band.index}"
+            dn = held[key] if held and key in held else self.read(band, window, smooth=False)
+            if held is not None:
+                held[key] = dn
             if bits:
                 out |= (dn & bits) != 0
             else:
@@ -197,7 +202,7 @@ class Reader:
             if band.geobox.shape != self.grid.shape or not band.geobox.affine.almost_equals(self.grid.affine, 1e-6):
                 source = WarpedVRT(
                     source,
-                    crs=self.grid.crs.to_wkt(),
+                    crs=None if self.grid.crs is None else self.grid.crs.to_wkt(),
                     transform=self.grid.affine,
                     height=self.grid.shape[0],
                     width=self.grid.shape[1],

@@ -171,6 +171,16 @@ class CoarseGrid:
         """Add a block of the cloud mask (uint8 0/1) whose first pixel is (y0, x0)."""
         reduce_mask(np.ascontiguousarray(cloud, dtype=np.uint8), y0, x0, *self._taps, sums)
 
+    def part(self, cloud: np.ndarray, y0: int, x0: int) -> tuple[slice, slice, np.ndarray]:
+        """A block's share of the cell sums: the rows and columns of cells it touches, and their sums."""
+        sums = self.start()
+        self.add(cloud, y0, x0, sums)
+        start_y, taps_y, start_x, taps_x = self._taps
+        rows = np.flatnonzero((start_y < y0 + cloud.shape[0]) & (start_y + taps_y.shape[1] > y0))
+        cols = np.flatnonzero((start_x < x0 + cloud.shape[1]) & (start_x + taps_x.shape[1] > x0))
+        ys, xs = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+        return ys, xs, sums[ys, xs].copy()
+
     def cloudy(self, sums: np.ndarray) -> np.ndarray:
         """Cells (bool, `shape`) that are cloudy by more than half."""
         half = int(self._taps[1][0].sum()) * int(self._taps[3][0].sum())
