@@ -24,7 +24,7 @@ def _open() -> Catalogue:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--workers", type=click.IntRange(1), help="Processes that read products; default one per core.")
+@click.option("--workers", type=click.IntRange(1), help="Products read at once; default one per core.")
 @click.option("--force", is_flag=True, help="Read every product again, also unchanged ones.")
 @click.option("--watch", is_flag=True, help="Stay and take in what arrives, changes or goes.")
 @click.option(
@@ -84,7 +84,7 @@ def _with_bar(console: Console, catalogue: Catalogue, roots: list[Path], workers
         def show(done: int, total: int, path: str) -> None:
             bar.update(task, description="Reading products", completed=done, total=total, name=Path(path).name)
 
-        return catalogue.ingest(roots, workers=workers, force=force, on_progress=show)
+        return catalogue.ingest(roots, workers=workers, force=force, isolate=True, on_progress=show)
 
 
 def _tell(console: Console, catalogue: Catalogue, report: Report, *, quiet: bool = False) -> None:

@@ -1,7 +1,7 @@
 """`ingest`: make the index say what is in the archive. Idempotent, incremental, parallel; no product is lost silently.
 
 The walk asks readers about names only. A product is read again only when the names, sizes or times of its files have
-changed; it is read in another process when there are many, so that a file that crashes GDAL costs one product.
+changed. The index is written by the calling thread alone, one transaction per product.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from backend.catalogue.index import Catalogue
 
 POOL_FROM = 24  # products below which starting processes costs more than it saves
-RASTERS = re.compile(r"\.(tiff?|jp2|nc|hdf|h5|img|hgt|vrt|zip)$", re.IGNORECASE)
+RASTERS = re.compile(r"\.(tiff?|jp2|nc|hdf|h5|img|hgt|vrt|zip|tar|tar\.gz|tgz)$", re.IGNORECASE)
 SKIP = re.compile(r"^(\..*|__pycache__|lost\+found|@eaDir)$")
 Told = Callable[[int, int, str], None]  # done, total, path
 
@@ -68,6 +68,7 @@ def ingest(
     workers: int | None = None,
     on_progress: Told | None = None,
     force: bool = False,
+    isolate: bool = False,
     leave: frozenset[str] = frozenset(),
 ) -> Report:
     """Take in what is new or changed under ``paths``, and forget what is gone from them.
@@ -75,9 +76,11 @@ def ingest(
     Parameters
     ----------
     paths : folders to walk, or products
-    workers : processes that read products; default one per core, at most 8
+    workers : products read at once; default one per core, at most 8
     on_progress : called after each product
     force : read every product again
+    isolate : read in processes instead of threads when there are many products: faster, and a file that crashes GDAL
+        costs one product. The caller's main module must be importable (``if __name__ == "__main__"``)
     leave : product paths that are left as they are this time (they are still being copied)
 
     Returns
@@ -89,7 +92,7 @@ def ingest(
     known: dict[str, tuple[str, str | None]] = {}
     for root in dict.fromkeys(Path(p).absolute() for p in paths):
         _compare(catalogue, root, todo, known, report, force, leave)
-    for done, (found, outcome) in enumerate(_read_all(todo, workers), 1):
+    for done, (found, outcome) in enumerate(_read_all(todo, workers, isolate), 1):
         _store(catalogue, found, outcome, known, report)
         if on_progress is not None:
             on_progress(done, len(todo), str(found.path))
@@ -229,24 +232,35 @@ def _read_one(path: str, name: str, mark: str) -> Outcome:
         return Rejected(path, f"the reader {name} cannot make sense of it ({type(error).__name__}: {str(error)[:200]})")
 
 
-def _read_all(todo: list[_Found], workers: int | None) -> Iterator[tuple[_Found, Outcome]]:
+def _read_all(todo: list[_Found], workers: int | None, isolate: bool) -> Iterator[tuple[_Found, Outcome]]:
     n = workers if workers is not None else min(os.cpu_count() or 1, 8)
-    if n <= 1 or len(todo) < POOL_FROM:
+    if n <= 1 or len(todo) < 2:
         for found in todo:
             yield found, _read_one(str(found.path), found.reader, found.fingerprint)
-        return
+    elif isolate and len(todo) >= POOL_FROM:
+        yield from _read_isolated(todo, n)
+    else:
+        with ThreadPoolExecutor(n) as pool:
+            yield from _gather(pool, todo)
+
+
+def _gather(pool: Executor, todo: Iterable[_Found]) -> Iterator[tuple[_Found, Outcome]]:
+    futures = {pool.submit(_read_one, str(f.path), f.reader, f.fingerprint): f for f in todo}
+    for future in as_completed(futures):
+        yield futures[future], future.result()
+
+
+def _read_isolated(todo: list[_Found], n: int) -> Iterator[tuple[_Found, Outcome]]:
+    """In worker processes. When a file crashes one, the rest is read one product per process and the culprit named."""
     left = dict.fromkeys(todo)
     try:
         with _pool(n) as pool:
-            futures: dict[Future[Outcome], _Found] = {
-                pool.submit(_read_one, str(f.path), f.reader, f.fingerprint): f for f in todo
-            }
-            for future in as_completed(futures):
-                outcome = future.result()
-                del left[futures[future]]
-                yield futures[future], outcome
+            for found, outcome in _gather(pool, todo):
+                del left[found]
+                yield found, outcome
     except BrokenProcessPool:
-        # A file crashed its reader: what is left is read one product per process, and the culprit is named.
+        with _pool(1) as pool:
+            pool.submit(os.getpid).result()  # no process can be started at all: that is not a product's fault
         for found in left:
             yield found, _read_alone(found)
 

@@ -1,6 +1,6 @@
 """Sentinel-2 L2A in MUSCATE format, as MAJA writes it and Theia distributes it (folder or zip).
 
-Layout and scalings: Theia, "Sentinel-2 L2A product format"; bit orders of CLM: see `_clm_order`. File names suffice:
+Layout and scalings: Theia, "Sentinel-2 L2A product format"; bit orders of CLM: see `clm_order`. File names suffice:
 without ``MTD_ALL.xml`` the fields that only it tells are absent.
 """
 
@@ -94,7 +94,7 @@ def _masks(path: Path, tree: Tree, writer: str, assets: dict[str, pystac.Asset],
         first = group == "R1" or (kind, "R1") not in found
         bands = [build.band(kind if first else f"{kind}_{group}", grid, "class")]
         if kind == "CLM" and first:
-            order = _clm_order(href, writer)
+            order = clm_order(href, writer)
             bands += [
                 build.mask("CLOUD", grid, {"any_bits": 0b0000_0010}),
                 build.mask("CLOUD_SHADOW", grid, {"any_bits": SHADOWS[order]}),
@@ -125,7 +125,7 @@ def _stored(entry: dict[str, Any]) -> dict[str, Any]:
     return {k: entry[k] for k in ("data_type", "nodata", "gsd") if k in entry}
 
 
-def _clm_order(href: str, writer: str) -> str:
+def clm_order(href: str, writer: str) -> str:
     """Which of the two bit orders a CLM raster has: ``D`` (Theia) or ``C`` (native MAJA writer).
 
     Bits 0 (all clouds and shadows), 1 (all clouds) and 7 (high cloud) agree. Theia has the shadows in bits 5 and 6,

@@ -1,0 +1,383 @@
+"""Sentinel-2 SAFE, level 1C and 2A, every processing baseline: folder or zip, compact or old naming, and the layout of
+the public cloud archives (``metadata.xml`` beside ``B02.jp2`` or ``R10m/B02.jp2``).
+
+Radiometry: Sentinel-2 Products Specification Document. Reflectance = (DN + offset) / quantification; the offset is
+-1000 from baseline 04.00 on. The raster file is trusted for the grid: decimated and cropped products keep the
+metadata of the whole tile.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import pystac
+from shapely.geometry import MultiPolygon, Polygon, mapping, shape
+
+from backend.catalogue import build
+from backend.catalogue.bands import SENTINEL2
+from backend.catalogue.grids import Grid, fold, footprint, probe, union_bounds
+from backend.catalogue.reader import Reader, Rejected
+from backend.catalogue.tree import Tree, open_tree
+from processes.load.angles import S2_BAND_IDS
+from processes.load.safexml import number, text, to_number
+
+FAMILY = "sentinel2_safe"
+COLLECTIONS = {"1C": "SENTINEL2_L1C", "2A": "SENTINEL2_L2A"}
+NAME = re.compile(
+    r"(?P<platform>S2[A-D])_MSIL(?P<level>1C|2A)_(?P<start>\d{8}T\d{6})(?:_N(?P<baseline>\d{4}))?_R(?P<orbit>\d{3})"
+    r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<made>\d{8}T\d{6})"
+)
+OLD_NAME = re.compile(r"(?P<platform>S2[A-D])_OPER_PRD_MSIL(?P<level>1C|2A)_PDMC_\d{8}T\d{6}_R(?P<orbit>\d{3})_V(?P<start>\d{8}T\d{6})_\d{8}T\d{6}")  # fmt: skip
+GRANULE = re.compile(
+    r"_(?:L(?P<level>1C|2A))_TL_.*?_(?P<made>\d{8}T\d{6})_A(?P<orbit>\d{6})_T(?P<tile>\d{2}[A-Z]{3})(?:_N(?P<baseline>\d\d\.\d\d))?"
+)
+IMAGE = re.compile(r"(?:.*[_/])?(?P<band>B\d[\dA]|SCL|AOT|WVP)(?:_(?P<res>\d0)m)?\.(?:jp2|tiff?)", re.IGNORECASE)
+RESOLUTION_FOLDER = re.compile(r"(?:^|/)R(\d0)m/")
+OFFSET_SINCE = 400  # processing baseline 04.00
+SCL_MASKS = {"CLOUD": [8, 9], "CLOUD_SHADOW": [3], "CIRRUS": [10], "SNOW": [11], "WATER": [6]}
+CLASSI_MASKS = ("CLOUD", "CIRRUS", "SNOW")  # bands 1..3 of MSK_CLASSI
+PROBABILITIES = {"CLDPRB": "cloud probability", "SNWPRB": "snow probability"}
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"(\.SAFE)?(\.zip)?$", "", path.name, flags=re.IGNORECASE)
+
+
+def sniff(path: Path) -> bool:
+    """A SAFE folder or zip by its name, or a folder with ``metadata.xml`` and bands beside it."""
+    stem, zipped = _stem(path), path.suffix.lower() == ".zip"
+    if NAME.fullmatch(stem) or OLD_NAME.fullmatch(stem):
+        if zipped:
+            return True
+        if not path.is_dir():
+            return False
+        # a folder with the name of a product but with bands only is for the reader of loose files
+        return (
+            path.suffix.upper() == ".SAFE"
+            or any(path.glob("MTD_MSIL*.xml"))
+            or (path / "GRANULE").is_dir()
+            or (path / "metadata.xml").is_file()
+        )
+    if zipped or not path.is_dir():
+        return False
+    return (path / "metadata.xml").is_file() and (
+        (path / "B02.jp2").is_file() or (path / "R10m").is_dir() or (path / "R60m").is_dir()
+    )
+
+
+def read(path: Path) -> list[pystac.Item]:
+    """One item per granule. Raises `Rejected`."""
+    tree = open_tree(path)
+    product = _product_metadata(tree)
+    granules = _granules(path, tree)
+    return [_item(path, tree, product, prefix, tile_xml, len(granules) > 1) for prefix, tile_xml in granules]
+
+
+def _product_metadata(tree: Tree) -> Element | None:
+    """Root of the product's own metadata; None in the cloud layout, which has only that of the tile."""
+    name = tree.first(r"(?:MTD_MSIL(?:1C|2A)|S2[A-D]_\w+_MTD_SAFL(?:1C|2A)_\w+)\.xml")
+    if name is None:
+        return None
+    root = tree.xml(name)
+    if not re.fullmatch(r"Level-(1C|2A)_User_Product", root.tag):
+        raise Rejected(tree.root, f"{name} is not Sentinel-2 product metadata but {root.tag}")
+    return root
+
+
+def _granules(path: Path, tree: Tree) -> list[tuple[str, str]]:
+    """(prefix of the granule's files, its metadata file), one per granule."""
+    found = tree.find(r"GRANULE/[^/]+/(?:MTD_TL|S2[A-D]_\w+_L(?:1C|2A)_TL_[\w.]+)\.xml")
+    if found:
+        return [(name.rsplit("/", 1)[0] + "/", name) for name in found]
+    name = tree.first(r"(?:MTD_TL|metadata)\.xml")
+    if name is None:
+        packed = tree.first(r".*MTD_\w+\.xml\.gz|.*metadata\.xml\.gz")
+        raise Rejected(
+            path,
+            f"its metadata is packed ({packed})" if packed else "the metadata of its granule (MTD_TL.xml) is missing",
+        )
+    return [("", name)]
+
+
+def _item(path: Path, tree: Tree, product: Element | None, prefix: str, tile_xml: str, several: bool) -> pystac.Item:
+    tile = tree.xml(tile_xml)
+    if not re.fullmatch(r"Level-(1C|2A)_Tile_ID", tile.tag):
+        raise Rejected(path, f"{tile_xml} is not Sentinel-2 tile metadata but {tile.tag}")
+    facts = _facts(path, product, tile)
+    images = _images(tree, prefix)
+    if product is not None:
+        listed = [
+            f"{(e.text or '').strip()}.jp2" for e in product.iter() if e.tag in ("IMAGE_FILE", "IMAGE_ID") and e.text
+        ]
+        tree.check_arrival(
+            [n for n in listed if n.startswith("GRANULE/") and (not several or n.startswith(prefix))], _group
+        )
+    if not images:
+        raise Rejected(path, "the product has no imagery")
+    assets: dict[str, pystac.Asset] = {}
+    grids: dict[str, Grid] = {}
+    for band, name in sorted(images.items()):
+        grids[band] = probe(path, tree.href(name))
+        assets[band] = _image(tree.href(name), band, grids[band], facts)
+    _validity(assets, grids)
+    _quality(path, tree, prefix, assets)
+    finest = min(grids.values(), key=lambda g: g.resolution)
+    href = tree.href(tile_xml)
+    has_angles = tile.find(".//Sun_Angles_Grid") is not None and tile.find(".//Tile_Geocoding") is not None
+    assets["MTD_TL"] = build.angles_asset(href, finest, "s2_tile") if has_angles else build.plain_asset(href)
+    id = facts["granule"] if several else facts["name"]
+    return build.item(
+        path, id=id, collection=COLLECTIONS[facts["level"]], family=FAMILY, instant=facts["instant"], assets=assets,
+        grids=list(grids.values()), properties=_properties(facts, tile, product), geometry=_geometry(list(grids.values()), product, several),
+    )  # fmt: skip
+
+
+def _group(name: str) -> str | None:
+    """L2A products are often kept at some resolutions only: what belongs together is one resolution."""
+    found = RESOLUTION_FOLDER.search(name)
+    return found[0] if found else "IMG_DATA"
+
+
+def _facts(path: Path, product: Element | None, tile: Element) -> dict[str, Any]:
+    """Who, when, where and which baseline, from the metadata, else from the names."""
+    granule = text(tile, "General_Info/TILE_ID") or text(tile, "General_Info/TILE_ID_2A") or ""
+    stem = _stem(path)
+    named = NAME.fullmatch(stem) or OLD_NAME.fullmatch(stem)
+    parts = GRANULE.search(granule)
+    info = (
+        next((e for e in product.iter() if e.tag in ("Product_Info", "L2A_Product_Info")), None)
+        if product is not None
+        else None
+    )
+    level = (product.tag if product is not None else tile.tag)[6:8]
+    uri = _stem(Path((text(info, "PRODUCT_URI") or text(info, "PRODUCT_URI_2A") or "") if info is not None else ""))
+    of_uri = NAME.fullmatch(uri)
+    who = named or of_uri
+    number_ = (text(info, "PROCESSING_BASELINE") if info is not None else None) or (
+        parts["baseline"] if parts else None
+    )
+    baseline = (who.groupdict().get("baseline") if who else None) or (number_ or "").replace(".", "") or None
+    stated = text(tile, "General_Info/SENSING_TIME")
+    start = (who["start"] if who else None) or (
+        text(info, "Datatake/DATATAKE_SENSING_START") if info is not None else None
+    )
+    try:
+        instant = build.utc(stated or start or "")
+        taken = build.utc(start) if start else None
+    except ValueError:
+        raise Rejected(path, f"the sensing time '{stated or start}' cannot be read") from None
+    platform = who["platform"] if who else granule[:3]
+    if not re.fullmatch(r"S2[A-D]", platform):
+        raise Rejected(path, f"the platform cannot be told from '{granule or stem}'")
+    orbit = int(who["orbit"]) if who else build.s2_relative_orbit(platform, int(parts["orbit"])) if parts else None
+    mgrs = (who.groupdict().get("tile") if who else None) or (parts["tile"] if parts else None)
+    return {
+        "level": level, "name": stem if named else of_uri[0] if of_uri else granule or stem, "granule": granule, "platform": platform,
+        "instant": instant, "start": taken, "orbit": orbit, "tile": mgrs, "baseline": f"{baseline[:2]}.{baseline[2:]}" if baseline else None,
+        "made": (text(info, "GENERATION_TIME") if info is not None else None) or (who.groupdict().get("made") if who else None) or (parts["made"] if parts else None),
+        "direction": (text(info, "Datatake/SENSING_ORBIT_DIRECTION") or "").lower() or None if info is not None else None,
+        "scales": _scales(product, level), "offsets": _offsets(product, baseline),
+    }  # fmt: skip
+
+
+def _scales(product: Element | None, level: str) -> dict[str, float]:
+    """Quantification values: reflectance, AOT and WVP (in cm, which is g/cm2)."""
+    told = (
+        {e.tag: to_number(e.text) for e in product.iter() if "QUANTIFICATION_VALUE" in e.tag}
+        if product is not None
+        else {}
+    )
+    wanted = {
+        "reflectance": told.get("QUANTIFICATION_VALUE")
+        or told.get("BOA_QUANTIFICATION_VALUE")
+        or told.get("L2A_BOA_QUANTIFICATION_VALUE")
+        or 10000,
+        "AOT": told.get("AOT_QUANTIFICATION_VALUE") or told.get("L2A_AOT_QUANTIFICATION_VALUE") or 1000,
+        "WVP": told.get("WVP_QUANTIFICATION_VALUE") or told.get("L2A_WVP_QUANTIFICATION_VALUE") or 1000,
+    }
+    return {k: 1 / v for k, v in wanted.items() if v > 0}
+
+
+def _offsets(product: Element | None, baseline: str | None) -> dict[str, float]:
+    """Offset in digital numbers by band; without a list in the metadata the baseline decides."""
+    out: dict[str, float] = {}
+    if product is not None:
+        for element in product.iter():
+            value, at = to_number(element.text), element.get("band_id") or ""
+            if (
+                element.tag in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET")
+                and value is not None
+                and at.isdigit()
+                and int(at) < 13
+            ):
+                out[S2_BAND_IDS[int(at)]] = value
+    if not out and product is None and baseline and int(baseline) >= OFFSET_SINCE:
+        out = dict.fromkeys(S2_BAND_IDS, -1000.0)
+    return out
+
+
+def _images(tree: Tree, prefix: str) -> dict[str, str]:
+    """Band -> file, the finest where a band comes at several resolutions."""
+    best: dict[str, tuple[int, str]] = {}
+    inside = ("IMG_DATA/",) if any(n.startswith(f"{prefix}IMG_DATA/") for n in tree.sizes) else ("",)
+    for name in tree.names:
+        rest = name.removeprefix(prefix)
+        if (
+            not name.startswith(prefix + inside[0])
+            or "QI_DATA" in rest
+            or rest.startswith(("qi/", "preview/", "auxiliary/"))
+        ):
+            continue
+        match = IMAGE.fullmatch(rest)
+        if match is None or (band := match["band"].upper()) not in (*SENTINEL2, "SCL", "AOT", "WVP"):
+            continue
+        folder = RESOLUTION_FOLDER.search(rest)
+        resolution = int(match["res"] or (folder[1] if folder else 0))
+        if band not in best or resolution < best[band][0]:
+            best[band] = (resolution, name)
+    return {band: name for band, (_, name) in best.items()}
+
+
+def _image(href: str, band: str, grid: Grid, facts: dict[str, Any]) -> pystac.Asset:
+    if band in SENTINEL2:
+        entry = build.reflectance(
+            band,
+            SENTINEL2[band],
+            grid,
+            scale=facts["scales"]["reflectance"],
+            nodata=0,
+            offset_dn=facts["offsets"].get(band),
+        )
+        return build.asset(href, grid, [entry | {"gsd": grid.resolution}], roles=("data", "reflectance"))
+    if band == "SCL":
+        return build.asset(href, grid, scl_bands(grid), roles=("data", "cloud"))
+    name, unit = ("AOT", "1") if band == "AOT" else ("WVC", "g/cm2")
+    return build.asset(
+        href, grid, [build.band(name, grid, "continuous", scale=facts["scales"][band], nodata=0, unit=unit)]
+    )
+
+
+def scl_bands(grid: Grid, index: int = 1) -> list[dict[str, Any]]:
+    """SCL itself and the uniform masks. CLOUD is medium and high probability; thin cirrus is CIRRUS alone."""
+    masks = [build.mask(n, grid, {"values": codes}, index=index, nodata=0) for n, codes in SCL_MASKS.items()]
+    return [
+        build.band("SCL", grid, "class", index=index, nodata=0),
+        *masks,
+        build.mask("VALID", grid, {"valid": True}, index=index, nodata=0),
+    ]
+
+
+def _validity(assets: dict[str, pystac.Asset], grids: dict[str, Grid]) -> None:
+    """VALID from a spectral band where there is no SCL."""
+    if "SCL" in assets:
+        return
+    band = next((b for b in ("B02", "B04", "B03", "B08", *grids) if b in grids and b in SENTINEL2), None)
+    if band:
+        assets[band].extra_fields["bands"].append(build.mask("VALID", grids[band], {"valid": True}, nodata=0))
+
+
+def _quality(path: Path, tree: Tree, prefix: str, assets: dict[str, pystac.Asset]) -> None:
+    """Quality masks and embedded meteorology. Per-band footprints and defects are assets without bands."""
+    for name in tree.names:
+        rest = name.removeprefix(prefix)
+        if not name.startswith(prefix):
+            continue
+        if match := re.fullmatch(r"QI_DATA/MSK_(CLDPRB|SNWPRB)_(\d0)m\.jp2", rest):
+            if match[1] not in assets or match[2] == "20":
+                grid = probe(path, tree.href(name))
+                assets[match[1]] = build.asset(
+                    tree.href(name),
+                    grid,
+                    [build.band(match[1], grid, "class", unit="%", description=PROBABILITIES[match[1]])],
+                )
+        elif rest == "QI_DATA/MSK_CLASSI_B00.jp2" and "SCL" not in assets:
+            grid = probe(path, tree.href(name))
+            bands = [build.mask(n, grid, {"values": [1]}, index=i) for i, n in enumerate(CLASSI_MASKS[: grid.count], 1)]
+            assets["CLASSI"] = build.asset(tree.href(name), grid, bands, roles=("data", "cloud"))
+        elif match := re.fullmatch(
+            r"QI_DATA/(?:.*_)?MSK_(DETFOO|QUALIT|SATURA|CLOUDS|DEFECT|NODATA|TECQUA)_(B\w\w)\.(jp2|gml)", rest
+        ):
+            media = "image/jp2" if match[3] == "jp2" else "application/gml+xml"
+            assets[f"{match[1]}_{match[2]}"] = build.plain_asset(tree.href(name), roles=("quality",), media_type=media)
+        elif match := re.fullmatch(r"(?:AUX_DATA|auxiliary)/(AUX_CAMSFO|AUX_ECMWFT|CAMSFO|ECMWFT)\w*", rest):
+            key = match[1] if match[1].startswith("AUX") else f"AUX_{match[1]}"
+            assets[key] = build.plain_asset(
+                tree.href(name), roles=("metadata", "atmosphere"), media_type="application/x-grib"
+            )
+        elif re.fullmatch(r"(?:QI_DATA/.*_PVI|preview)\.jp2", rest):
+            assets["preview"] = build.plain_asset(tree.href(name), roles=("overview",))
+    for pattern, key in ((r"MTD_MSIL(1C|2A)\.xml", "MTD"), (r"manifest\.safe", "manifest")):
+        if found := tree.first(pattern):
+            assets[key] = build.plain_asset(tree.href(found), media_type="application/xml")
+
+
+def _properties(facts: dict[str, Any], tile: Element, product: Element | None) -> dict[str, Any]:
+    quality = {e.tag: to_number(e.text) for e in tile.iter() if e.tag.endswith("_PERCENTAGE")}
+    if quality.get("CLOUDY_PIXEL_PERCENTAGE") is None and product is not None:
+        quality["CLOUDY_PIXEL_PERCENTAGE"] = to_number(
+            next((e.text for e in product.iter("Cloud_Coverage_Assessment")), None)
+        )
+    zenith = number(tile, ".//Mean_Sun_Angle/ZENITH_ANGLE")
+    views = tile.findall(".//Mean_Viewing_Incidence_Angle_List/Mean_Viewing_Incidence_Angle")
+    platform, taken = facts["platform"], facts["start"]
+    key = (
+        taken.strftime("%Y%m%dT%H%M%S")
+        if isinstance(taken, datetime)
+        else f"{facts['instant']:%Y%m%d}_R{facts['orbit'] or 0:03d}"
+    )
+    made = facts["made"]
+    return {
+        "platform": build.platform(platform), "constellation": "sentinel-2", "instruments": ["msi"], "gsd": 10,
+        "created": _instant_or_none(made), "processing:version": facts["baseline"],
+        "eo:cloud_cover": _percent(quality.get("CLOUDY_PIXEL_PERCENTAGE")),
+        "eo:snow_cover": _percent(quality.get("SNOW_ICE_PERCENTAGE")),
+        "view:sun_elevation": None if zenith is None else round(90 - zenith, 6),
+        "view:sun_azimuth": number(tile, ".//Mean_Sun_Angle/AZIMUTH_ANGLE"),
+        **build.mean_view((number(v, "ZENITH_ANGLE"), number(v, "AZIMUTH_ANGLE")) for v in views),
+        "sat:relative_orbit": facts["orbit"], "sat:orbit_state": facts["direction"],
+        "grid:code": f"MGRS-{facts['tile']}" if facts["tile"] else None,
+        "tuile:datatake": f"{build.platform(platform)}_{key}",
+        "tuile:product": f"{platform}_MSIL{facts['level']}_{key}_T{facts['tile']}",
+    }  # fmt: skip
+
+
+def _instant_or_none(value: str | None) -> str | None:
+    try:
+        return build.iso(build.utc(value)) if value else None
+    except ValueError:
+        return None
+
+
+def _percent(value: float | None) -> float | None:
+    return value if value is not None and 0 <= value <= 100 else None
+
+
+def _geometry(
+    grids: list[Grid], product: Element | None, several: bool
+) -> tuple[dict[str, Any], tuple[float, float, float, float]] | None:
+    """Where the tile has data: the footprint in the metadata, cut to the rasters; None leaves the rasters' extent."""
+    listed = text(product, ".//Global_Footprint/EXT_POS_LIST") if product is not None and not several else None
+    if not listed:
+        return None
+    try:
+        numbers = [float(v) for v in listed.split()]
+        ring = [(numbers[i + 1], numbers[i]) for i in range(0, len(numbers) - 1, 2)]
+        outline = Polygon(ring).buffer(0)
+        raster, (west, _, east, _) = footprint(*union_bounds(grids))
+        if west > east or outline.bounds[2] - outline.bounds[0] > 180:
+            return None  # across the antimeridian the rasters' own extent is safer than mending the metadata's
+        cut = outline.intersection(shape(raster))
+    except (ValueError, IndexError):
+        return None
+    parts = [p for p in getattr(cut, "geoms", [cut]) if isinstance(p, Polygon) and not p.is_empty]
+    if not parts:
+        return None
+    whole = parts[0] if len(parts) == 1 else MultiPolygon(parts)
+    return (mapping(whole), whole.bounds) if len(parts) > 1 else fold(whole)
+
+
+reader = Reader(FAMILY, sniff, read, priority=80)
