@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         description="Blocks computed at once in one process.",
     )
     memory_limit: int = Field(default_factory=_half_the_machine, description="Bytes one request may use at its peak.")
+    lease_seconds: float = Field(
+        30.0, gt=0, description="Seconds after which a job of a worker that gives no sign of life goes to another one."
+    )
+    worker_slots: int = Field(1, ge=1, description="Jobs and stage tasks one worker computes at once.")
     sync_slots: int = Field(2, ge=1, description="Synchronous requests computed at once.")
     sync_max_pixels: int = Field(100_000_000, description="Input pixels above which a synchronous request is refused.")
     max_nodes: int = Field(10_000, description="Nodes a process graph may have.")
