@@ -23,9 +23,10 @@ from rasterio.windows import Window
 
 from processes.env import Env
 from processes.errors import ProcessError, parameter_invalid
+from processes.kernels.wasp_planes import classify_plane
 from processes.load.read import block_shape
 from processes.stages import ProductChain, Task, chain, make_task
-from processes.wasp.composite import NODATA, Block, Options, classify, fallback, guides, synthesise
+from processes.wasp.composite import CLOUD, NODATA, SNOW, WATER, Block, Options, fallback, guides, halved, synthesise
 from processes.wasp.product import Facts, Group, ProductWriter, file_band
 from processes.wasp.sources import Acquisition, Reader
 from processes.wasp.weights import CoarseGrid, aerosol_weight, coarse_step, date_weight
@@ -287,10 +288,9 @@ def _fine_block(plan: Plan, reader: Reader, window: Window) -> Block:
     cls, weight = np.empty((dates, height, width), np.uint8), np.empty((dates, height, width), np.float32)
     origin = int(window.row_off), int(window.col_off)
     for t, a in enumerate(plan.acquisitions):
-        valid = (dn[t] != NODATA).any(axis=0)
         held: dict[str, np.ndarray] = {}
         cloud, water, snow = (reader.mask(m, window, held) for m in (a.cloud, a.water, a.snow))
-        cls[t] = classify(cloud, water, snow, valid)
+        classify_plane(dn[t], cloud, water, snow, cls[t])
         aerosol = _aerosol(a, reader, window, options)
         plan.coarse.weight(*plan.fields[t], aerosol, plan.scales[t], *origin, weight[t])
     blue = group.bands.index(plan.acquisitions[0].sensor.blue)
@@ -324,24 +324,14 @@ def _half_block(plan: Plan, group: Group, reader: Reader, window: Window, fine: 
     """The block at half resolution: weights averaged, classes of the nearest (lower right) pixel, blue averaged."""
     dn, present = _read_bands(plan, group, reader, window)
     cls = np.ascontiguousarray(fine.cls[:, 1::2, 1::2])
-    cls[(dn == NODATA).all(axis=1)] = 0
+    for t in range(len(cls)):
+        nothing = cls[t] == 0
+        classify_plane(dn[t], cls[t] == CLOUD, cls[t] == WATER, cls[t] == SNOW, cls[t])
+        cls[t][nothing] = 0
     guide = None if fine.guide is None else halved(fine.guide)
-    blue = halved(np.where(fine.blue == NODATA, np.float32(np.nan), fine.blue.astype(np.float32)))
+    blue = np.nan_to_num(halved(fine.blue, NODATA), nan=NODATA)
     return Block(
-        dn, cls, np.where(np.isnan(blue), NODATA, blue).astype(np.float32), halved(fine.weight), plan.factors[group.name],
+        dn, cls, blue, halved(fine.weight), plan.factors[group.name],
         plan.factors["blue"], present, (int(window.row_off), int(window.col_off)),
         plan.node_step / abs(group.grid.resolution.x), fine.choice, 1, guide,
     )  # fmt: skip
-
-
-def halved(values: np.ndarray) -> np.ndarray:
-    """Mean of 2 x 2 pixels (T, h, w) -> (T, h/2, w/2) float32, in double precision; NaN left out."""
-    upper = values[:, ::2, ::2].astype(np.float64), values[:, ::2, 1::2]
-    lower = values[:, 1::2, ::2], values[:, 1::2, 1::2]
-    mean = (upper[0] + upper[1] + lower[0] + lower[1]) * 0.25
-    if (hole := np.isnan(mean)).any():
-        four = np.stack([*upper, *lower])[:, hole]
-        seen = ~np.isnan(four)
-        count = seen.sum(axis=0)
-        mean[hole] = np.where(count > 0, np.where(seen, four, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
-    return mean.astype(np.float32)

@@ -28,6 +28,7 @@ from processes.kernels.wasp_average import (
     factor_plane,
     guide_plane,
 )
+from processes.kernels.wasp_planes import classify_plane, halve_plane
 from processes.kernels.wasp_recursion import recurse_date
 from processes.wasp.directional import Coefficients, Kernels, coefficients_from
 from processes.wasp.weights import Mode, Weighting
@@ -48,6 +49,9 @@ __all__ = [
     "Result",
     "average",
     "classify",
+    "fallback",
+    "guides",
+    "halved",
     "recurse",
     "synthesise",
 ]
@@ -180,14 +184,21 @@ class Result:
     clear: np.ndarray
 
 
-def classify(cloud: np.ndarray, water: np.ndarray, snow: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Class per pixel, uint8: 0 where not ``valid``, else 1 cloud or shadow, 3 water, 2 snow, 4 land, in that order."""
-    cls = np.full(cloud.shape, LAND, np.uint8)
-    cls[snow] = SNOW
-    cls[water] = WATER
-    cls[cloud] = CLOUD
-    cls[~valid] = CLEAR_NONE
+def classify(cloud: np.ndarray, water: np.ndarray, snow: np.ndarray, dn: np.ndarray) -> np.ndarray:
+    """Class per pixel and date, (T, h, w) uint8: 0 where no band of ``dn`` (T, B, h, w) has a value, else 1 cloud or
+    shadow, 3 water, 2 snow, 4 land, in that order. The masks are (T, h, w) bool."""
+    cls = np.empty(cloud.shape, np.uint8)
+    for t in range(len(cls)):
+        classify_plane(dn[t], cloud[t], water[t], snow[t], cls[t])
     return cls
+
+
+def halved(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
+    """Mean of 2 x 2 pixels (T, h, w) -> (T, h/2, w/2) float32; NaN and ``missing`` left out, NaN where none is left."""
+    out = np.empty((len(values), values.shape[1] // 2, values.shape[2] // 2), np.float32)
+    for t in range(len(out)):
+        halve_plane(values[t], missing, out[t])
+    return out
 
 
 def guides(block: Block) -> np.ndarray:

@@ -250,7 +250,8 @@ def _block(
     days: tuple[Date, ...], synthesis: Date, options: Options, scales: tuple[float, ...],
 ) -> np.ndarray:  # fmt: skip
     """One block: (T, bands, h, w) and the cloud fields (T, 2, cells) in, (1, bands, h, w) out."""
-    small, large = fields[:, 0], fields[:, 1]
+    cells = fields.reshape(fields.shape[:4])  # the pixel dimensions it lacks come as ones
+    small, large = np.ascontiguousarray(cells[:, 0]), np.ascontiguousarray(cells[:, 1])
     dates, _, height, width = values.shape
     # digital numbers to 1/16: exact for reflectance that was stored as int16
     dn = np.rint(values[:, layout.at(*layout.reflectance)] * np.float32(16e4)) / np.float32(16)
@@ -262,7 +263,7 @@ def _block(
     cloud = (
         _said(values[:, layout.at("CLM")], CLM_ANY) if clm else _said(values[:, layout.at("CLOUD", "CLOUD_SHADOW")], 0)
     )
-    cls = classify(cloud, water, snow, (dn != NODATA).any(axis=1))
+    cls = classify(cloud, water, snow, dn)
     origin = int(rows.flat[0]), int(cols.flat[0])
     weight = np.empty((dates, height, width), np.float32)
     for i in range(dates):

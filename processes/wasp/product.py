@@ -20,6 +20,7 @@ from odc.geo.geobox import GeoBox
 from PIL import Image
 from rasterio.windows import Window
 
+from processes.kernels.wasp_planes import store_reflectance
 from processes.wasp.composite import CLOUD, EPOCH, LAND, NO_DATE, NODATA, SNOW, WATER, Options, Result
 
 COLLECTION, FAMILY = "SENTINEL2_L3A_WASP", "wasp_l3a"
@@ -86,7 +87,9 @@ def as_stored(kind: str, result: Result, synthesis: date, options: Options) -> n
 
 def reflectance_as_stored(refl: np.ndarray) -> np.ndarray:
     """Reflectance x 10000 rounded once to int16, -10000 for none."""
-    return np.where(np.isnan(refl), NODATA, np.clip(np.rint(refl), NODATA + 1, 32767)).astype(np.int16)
+    out = np.empty(refl.shape, np.int16)
+    store_reflectance(refl, out)
+    return out
 
 
 class ProductWriter:
@@ -122,9 +125,8 @@ class ProductWriter:
 
     def write(self, group: Group, window: Window, result: Result) -> None:
         """Write one block of one group. Thread-safe."""
-        layers = {
-            str(self.reflectance_path(b)): reflectance_as_stored(result.refl[i]) for i, b in enumerate(group.bands)
-        }
+        refl = reflectance_as_stored(result.refl)
+        layers = {str(self.reflectance_path(b)): refl[i] for i, b in enumerate(group.bands)}
         for kind in MASKS:
             stored = as_stored(kind, result, self.facts.synthesis, self.facts.options)
             layers[str(self.mask_path(kind, group.name))] = stored
