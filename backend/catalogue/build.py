@@ -24,6 +24,7 @@ EXTENSIONS = {
     "grid:": "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
     "processing:": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 }
+ALWAYS = ("1970-01-01T00:00:00Z", "2099-12-31T23:59:59Z")  # of static rasters
 MEDIA = {
     ".tif": "image/tiff; application=geotiff",
     ".tiff": "image/tiff; application=geotiff",
@@ -130,7 +131,7 @@ def item(
         raise Rejected(product, f"the footprint cannot be computed: {error}") from None
     kept = {k: v for k, v in properties.items() if v is not None}
     if instant is None:
-        kept = {"start_datetime": "1970-01-01T00:00:00Z", "end_datetime": "2099-12-31T23:59:59Z", **kept}
+        kept = {"start_datetime": ALWAYS[0], "end_datetime": ALWAYS[1], **kept}
     out = pystac.Item(
         id, shape, list(bbox), instant, {"tuile:family": family, "proj:code": code, **kept},
         extra_fields={"collection": collection}, assets=dict(assets),

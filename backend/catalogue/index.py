@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import Any
 
 import pystac
@@ -19,17 +17,16 @@ from shapely.geometry import MultiPolygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from backend.catalogue import tables
-from backend.catalogue.build import iso, utc
-from backend.catalogue.tables import COLUMNS, band, collection, document, halves, item, metadata, places_for, product
+from backend.catalogue.build import iso
+from backend.catalogue.conditions import Condition, split
+from backend.catalogue.records import EPOCH, drop, insert, micros
+from backend.catalogue.tables import COLUMNS, collection, document, halves, item, metadata, places_for, product
 from backend.store.db import Database
 from processes.errors import ProcessError
 
 Bbox = tuple[float, float, float, float]
 Interval = tuple[str | None, str | None]
-Condition = tuple[str, str, Any]
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TOUCH = 1e-4  # degrees: footprints follow curved tile sides within about 10 m
-VERSION_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Catalogue:
         superseded : also older versions of the same observation
         """
         number, static = self._number(collection_id)
-        pushed, rest = _split(where)
+        pushed, rest = split(where)
         query = self._select(number, static, bbox, interval, superseded).add_columns(document.c.json)
         query = (
             query.join(document, document.c.number == item.c.number).where(*pushed).order_by(item.c.start, item.c.id)
@@ -174,7 +171,7 @@ class Catalogue:
             for other, other_key in second[low:]:
                 if other > start + reach:
                     break
-                if a != b or key < other_key:
+                if a != b or (other, other_key) > (start, key):  # within one collection each pair comes once
                     out.append(Pair(_text(start), _text(other), round((other - start) / 3.6e9, 6)))
         return out
 
@@ -191,9 +188,9 @@ class Catalogue:
     ) -> None:
         """Replace everything known of one product: its items, or why it was rejected. One transaction."""
         with self._write() as connection:
-            self._drop(connection, [path])
+            drop(connection, self.places, [path])
             if items:
-                self._insert(connection, path, items)
+                insert(connection, self.places, path, items)
             connection.execute(sa.insert(product).values(path=path, fingerprint=fingerprint, reader=reader, reason=reason, ingested=now))  # fmt: skip
             self._touch(connection)
 
@@ -201,7 +198,7 @@ class Catalogue:
         """Forget products and their items. One transaction."""
         if paths:
             with self._write() as connection:
-                self._drop(connection, paths)
+                drop(connection, self.places, paths)
                 self._touch(connection)
 
     def products(self, under: str | None = None) -> dict[str, tuple[str, str | None]]:
@@ -294,7 +291,7 @@ class Catalogue:
 
     def _passes(self, collection_id: str, bbox: Bbox | None, interval: Interval | None, where: Sequence[Condition]) -> list[tuple[int, str]]:  # fmt: skip
         number, static = self._number(collection_id)
-        pushed, rest = _split(where)
+        pushed, rest = split(where)
         if rest:
             raise ProcessError("ProcessParameterInvalid", f"Dates can be filtered by {', '.join(COLUMNS)} only.")
         found = self._select(number, static, bbox, interval, False).where(*pushed).subquery()
@@ -303,179 +300,13 @@ class Catalogue:
         with self.engine.connect() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
 
-    def _insert(self, connection: sa.Connection, path: str, items: Sequence[pystac.Item]) -> None:
-        keys: set[tuple[int, str]] = set()
-        rows = []
-        for each in items:
-            number = self._collection_number(connection, each)
-            row = _row(each, number, path)
-            row["number"] = connection.execute(sa.insert(item).values(**row).returning(item.c.number)).scalar_one()
-            rows.append(row)
-            keys.add((number, row["product"]))
-            text = json.dumps(each.to_dict(include_self_link=False, transform_hrefs=False), separators=(",", ":"))
-            connection.execute(sa.insert(document).values(number=row["number"], json=zlib.compress(text.encode(), 6)))
-            self._describe_bands(connection, number, each)
-        self.places.put(connection, rows)
-        self._supersede(connection, keys)
-
-    def _describe_bands(self, connection: sa.Connection, number: int, each: pystac.Item) -> None:
-        """Note the bands that the collection did not have yet."""
-        known = set(connection.execute(sa.select(band.c.name).where(band.c.collection == number)).scalars())
-        for key, a in each.assets.items():
-            for entry in a.extra_fields.get("bands", ()):
-                if entry.get("name") and entry["name"] not in known:
-                    known.add(entry["name"])
-                    text = json.dumps({**entry, "type": a.media_type, "roles": a.roles})
-                    connection.execute(
-                        sa.insert(band).values(collection=number, name=entry["name"], asset=key, json=text)
-                    )
-
-    def _collection_number(self, connection: sa.Connection, each: pystac.Item) -> int:
-        found = connection.execute(sa.select(collection.c.number).where(collection.c.id == each.collection_id)).scalar()
-        if found is not None:
-            return found
-        made = (
-            sa.insert(collection)
-            .values(id=each.collection_id, static=each.datetime is None)
-            .returning(collection.c.number)
-        )
-        return connection.execute(made).scalar_one()
-
-    def _drop(self, connection: sa.Connection, paths: Sequence[str]) -> None:
-        keys: set[tuple[int, str]] = set()
-        for path in paths:
-            found = connection.execute(
-                sa.select(item.c.number, item.c.collection, item.c.product).where(item.c.path == path)
-            ).all()
-            numbers = [row.number for row in found]
-            keys |= {(row.collection, row.product) for row in found}
-            self.places.drop(connection, numbers)
-            for part in (numbers[i : i + 500] for i in range(0, len(numbers), 500)):
-                connection.execute(sa.delete(document).where(document.c.number.in_(part)))
-                connection.execute(sa.delete(item).where(item.c.number.in_(part)))
-            connection.execute(sa.delete(product).where(product.c.path == path))
-        self._supersede(connection, keys)
-        empty = ~sa.exists().where(item.c.collection == collection.c.number)
-        for number in connection.execute(sa.select(collection.c.number).where(empty)).scalars().all():
-            connection.execute(sa.delete(band).where(band.c.collection == number))
-            connection.execute(sa.delete(collection).where(collection.c.number == number))
-
-    def _supersede(self, connection: sa.Connection, keys: Iterable[tuple[int, str]]) -> None:
-        """Of the items that show one observation, only the newest version stays visible."""
-        for number, key in keys:
-            same = (item.c.collection == number) & (item.c.product == key)
-            found = (
-                connection.execute(sa.select(item.c.number).where(same).order_by(item.c.version.desc(), item.c.path))
-                .scalars()
-                .all()
-            )
-            if found:
-                connection.execute(sa.update(item).where(same).values(hidden=item.c.number != found[0]))
-
     def _touch(self, connection: sa.Connection) -> None:
         value = sa.cast(sa.cast(tables.meta.c.value, sa.BigInteger) + 1, sa.String)
         connection.execute(sa.update(tables.meta).where(tables.meta.c.key == "generation").values(value=value))
 
 
-def micros(value: str | datetime) -> int:
-    """Microseconds since 1970 (UTC) of an ISO instant. Raises ``ProcessError('TemporalExtentInvalid')``... for bad text."""
-    try:
-        moment = utc(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ProcessError("ProcessParameterInvalid", f"'{value}' is not an ISO 8601 instant.") from None
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
 def _text(start: int) -> str:
     return iso(EPOCH + timedelta(microseconds=start))
-
-
-def _row(each: pystac.Item, number: int, path: str) -> dict[str, Any]:
-    p = each.properties
-    start = each.datetime or each.common_metadata.start_datetime or EPOCH
-    west, south, east, north = plain_bbox(each)
-    return {
-        "collection": number,
-        "id": each.id,
-        "path": path,
-        "start": micros(start if start.tzinfo else start.replace(tzinfo=UTC)),
-        "west": west,
-        "south": south,
-        "east": east,
-        "north": north,
-        "cloud_cover": p.get("eo:cloud_cover"),
-        "platform": p.get("platform"),
-        "relative_orbit": p.get("sat:relative_orbit"),
-        "orbit_state": p.get("sat:orbit_state"),
-        "tile": p.get("grid:code"),
-        "datatake": p.get("tuile:datatake"),
-        "product": p.get("tuile:product") or each.id,
-        "code": p.get("proj:code"),
-        "version": version_key(p.get("processing:version"), p.get("updated") or p.get("created")),
-    }
-
-
-def plain_bbox(each: pystac.Item) -> Bbox:
-    """West, south, east, north; three-dimensional boxes lose their heights, a missing box is taken from the geometry."""
-    if each.bbox and len(each.bbox) == 6:
-        return each.bbox[0], each.bbox[1], each.bbox[3], each.bbox[4]
-    if each.bbox:
-        return each.bbox[0], each.bbox[1], each.bbox[2], each.bbox[3]
-    return shape(each.geometry).bounds if each.geometry else (-180.0, -90.0, 180.0, 90.0)
-
-
-def version_key(version: Any, made: Any) -> str:
-    """Text that sorts as versions do (numbers by value), then by production date."""
-    numbers = re.findall(r"\d+", str(version or ""))
-    return ".".join(n.zfill(VERSION_DIGITS) for n in numbers) + "|" + str(made or "")
-
-
-def _split(where: Sequence[Condition]) -> tuple[list[sa.ColumnElement[bool]], list[Callable[[dict[str, Any]], bool]]]:
-    """Conditions for SQL columns, and tests on item properties for the rest."""
-    pushed: list[sa.ColumnElement[bool]] = []
-    rest: list[Callable[[dict[str, Any]], bool]] = []
-    for name, op, value in where:
-        if op not in OPERATORS:
-            raise ProcessError(
-                "ProcessParameterInvalid", f"The operator '{op}' is not known; there are {', '.join(OPERATORS)}."
-            )
-        if name in COLUMNS:
-            pushed.append(_push(COLUMNS[name], op, value))
-        else:
-            rest.append(partial(_holds, name, op, value))
-    return pushed, rest
-
-
-def _push(column: sa.Column[Any], op: str, value: Any) -> sa.ColumnElement[bool]:
-    if op == "in":
-        return column.in_(list(value))
-    if op == "between":
-        return column.between(value[0], value[1])
-    if op == "=":
-        return column == value
-    if op == "!=":
-        return column != value
-    return column.op(op, is_comparison=True)(value)
-
-
-OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "in": lambda a, b: a in b,
-    "between": lambda a, b: b[0] <= a <= b[1],
-}
-
-
-def _holds(name: str, op: str, value: Any, properties: dict[str, Any]) -> bool:
-    own = properties.get(name)
-    try:
-        return own is not None and OPERATORS[op](own, value)
-    except TypeError:  # text compared with a number: not a match
-        return False
 
 
 def _area(bbox: Bbox | None) -> BaseGeometry | None:

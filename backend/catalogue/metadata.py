@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from backend.catalogue.bands import ANGLES, MASKS
-from backend.catalogue.build import EXTENSIONS, iso
+from backend.catalogue.build import ALWAYS, EXTENSIONS, iso
 from backend.catalogue.declared import declared
+from backend.catalogue.records import EPOCH
 from backend.catalogue.tables import band, collection, item
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _describe(connection: sa.Connection, number: int, id: str, static: bool) -> 
     bands = _bands(connection, number)
     of = (item.c.collection == number) & ~item.c.hidden
     bbox = _bbox(connection, of)
-    extent = _interval(connection, of)
+    extent = [ALWAYS[0], ALWAYS[1]] if static else _interval(connection, of)
     dimensions: dict[str, Any] = {
         "x": {"type": "spatial", "axis": "x", "extent": [bbox[0], bbox[2]], "reference_system": 4326},
         "y": {"type": "spatial", "axis": "y", "extent": [bbox[1], bbox[3]], "reference_system": 4326},
@@ -132,15 +133,11 @@ def _bbox(connection: sa.Connection, of: sa.ColumnElement[bool]) -> list[float]:
 
 def _interval(connection: sa.Connection, of: sa.ColumnElement[bool]) -> list[str]:
     """First and last instant. Closed: clients and validators stumble over null."""
-    from backend.catalogue.index import EPOCH
-
     low, high = connection.execute(sa.select(sa.func.min(item.c.start), sa.func.max(item.c.start)).where(of)).one()
     return [iso(EPOCH + timedelta(microseconds=v)) for v in (low, high)]
 
 
 def _instants(connection: sa.Connection, of: sa.ColumnElement[bool]) -> list[str]:
-    from backend.catalogue.index import EPOCH
-
     key = sa.func.coalesce(item.c.datatake, item.c.id)
     first = sa.func.min(item.c.start).label("first")
     found = (

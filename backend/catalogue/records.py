@@ -1,0 +1,144 @@
+"""Write products into the index: rows, places, documents, bands, and which version of an observation is visible.
+
+Every function works inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pystac
+import sqlalchemy as sa
+from shapely.geometry import shape
+
+from backend.catalogue.build import utc
+from backend.catalogue.tables import Places, band, collection, document, item, product
+from processes.errors import ProcessError
+
+Bbox = tuple[float, float, float, float]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+VERSION_DIGITS = 8
+
+
+def insert(connection: sa.Connection, places: Places, path: str, items: Sequence[pystac.Item]) -> None:
+    keys: set[tuple[int, str]] = set()
+    rows = []
+    for each in items:
+        number = _collection_number(connection, each)
+        row = _row(each, number, path)
+        row["number"] = connection.execute(sa.insert(item).values(**row).returning(item.c.number)).scalar_one()
+        rows.append(row)
+        keys.add((number, row["product"]))
+        text = json.dumps(each.to_dict(include_self_link=False, transform_hrefs=False), separators=(",", ":"))
+        connection.execute(sa.insert(document).values(number=row["number"], json=zlib.compress(text.encode(), 6)))
+        _describe_bands(connection, number, each)
+    places.put(connection, rows)
+    _supersede(connection, keys)
+
+
+def _describe_bands(connection: sa.Connection, number: int, each: pystac.Item) -> None:
+    """Note the bands that the collection did not have yet."""
+    known = set(connection.execute(sa.select(band.c.name).where(band.c.collection == number)).scalars())
+    for key, a in each.assets.items():
+        for entry in a.extra_fields.get("bands", ()):
+            if entry.get("name") and entry["name"] not in known:
+                known.add(entry["name"])
+                text = json.dumps({**entry, "type": a.media_type, "roles": a.roles})
+                connection.execute(sa.insert(band).values(collection=number, name=entry["name"], asset=key, json=text))
+
+
+def _collection_number(connection: sa.Connection, each: pystac.Item) -> int:
+    found = connection.execute(sa.select(collection.c.number).where(collection.c.id == each.collection_id)).scalar()
+    if found is not None:
+        return found
+    made = (
+        sa.insert(collection).values(id=each.collection_id, static=each.datetime is None).returning(collection.c.number)
+    )
+    return connection.execute(made).scalar_one()
+
+
+def drop(connection: sa.Connection, places: Places, paths: Sequence[str]) -> None:
+    keys: set[tuple[int, str]] = set()
+    for path in paths:
+        found = connection.execute(
+            sa.select(item.c.number, item.c.collection, item.c.product).where(item.c.path == path)
+        ).all()
+        numbers = [row.number for row in found]
+        keys |= {(row.collection, row.product) for row in found}
+        places.drop(connection, numbers)
+        for part in (numbers[i : i + 500] for i in range(0, len(numbers), 500)):
+            connection.execute(sa.delete(document).where(document.c.number.in_(part)))
+            connection.execute(sa.delete(item).where(item.c.number.in_(part)))
+        connection.execute(sa.delete(product).where(product.c.path == path))
+    _supersede(connection, keys)
+    empty = ~sa.exists().where(item.c.collection == collection.c.number)
+    for number in connection.execute(sa.select(collection.c.number).where(empty)).scalars().all():
+        connection.execute(sa.delete(band).where(band.c.collection == number))
+        connection.execute(sa.delete(collection).where(collection.c.number == number))
+
+
+def _supersede(connection: sa.Connection, keys: Iterable[tuple[int, str]]) -> None:
+    """Of the items that show one observation, only the newest version stays visible."""
+    for number, key in keys:
+        same = (item.c.collection == number) & (item.c.product == key)
+        found = (
+            connection.execute(sa.select(item.c.number).where(same).order_by(item.c.version.desc(), item.c.path))
+            .scalars()
+            .all()
+        )
+        if found:
+            connection.execute(sa.update(item).where(same).values(hidden=item.c.number != found[0]))
+
+
+def micros(value: str | datetime) -> int:
+    """Microseconds since 1970 (UTC) of an ISO instant. Raises ``ProcessError('TemporalExtentInvalid')``... for bad text."""
+    try:
+        moment = utc(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ProcessError("ProcessParameterInvalid", f"'{value}' is not an ISO 8601 instant.") from None
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _row(each: pystac.Item, number: int, path: str) -> dict[str, Any]:
+    p = each.properties
+    start = each.datetime or each.common_metadata.start_datetime or EPOCH
+    west, south, east, north = plain_bbox(each)
+    return {
+        "collection": number,
+        "id": each.id,
+        "path": path,
+        "start": micros(start if start.tzinfo else start.replace(tzinfo=UTC)),
+        "west": west,
+        "south": south,
+        "east": east,
+        "north": north,
+        "cloud_cover": p.get("eo:cloud_cover"),
+        "platform": p.get("platform"),
+        "relative_orbit": p.get("sat:relative_orbit"),
+        "orbit_state": p.get("sat:orbit_state"),
+        "tile": p.get("grid:code"),
+        "datatake": p.get("tuile:datatake"),
+        "product": p.get("tuile:product") or each.id,
+        "code": p.get("proj:code"),
+        "version": version_key(p.get("processing:version"), p.get("updated") or p.get("created")),
+    }
+
+
+def plain_bbox(each: pystac.Item) -> Bbox:
+    """West, south, east, north; three-dimensional boxes lose their heights, a missing box is taken from the geometry."""
+    if each.bbox and len(each.bbox) == 6:
+        return each.bbox[0], each.bbox[1], each.bbox[3], each.bbox[4]
+    if each.bbox:
+        return each.bbox[0], each.bbox[1], each.bbox[2], each.bbox[3]
+    return shape(each.geometry).bounds if each.geometry else (-180.0, -90.0, 180.0, 90.0)
+
+
+def version_key(version: Any, made: Any) -> str:
+    """Text that sorts as versions do (numbers by value), then by production date."""
+    numbers = re.findall(r"\d+", str(version or ""))
+    return ".".join(n.zfill(VERSION_DIGITS) for n in numbers) + "|" + str(made or "")
