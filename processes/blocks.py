@@ -131,7 +131,7 @@ def _blockwise(
             c = c.chunk(dict.fromkeys(i, -1))
         values = c.data if is_lazy(c) else da.from_array(c.values, chunks=-1, name=False)
         # a core dimension is contracted, even where the result has one of the same name
-        arguments += [values, tuple(("core", d) if d in i else d for d in c.dims)]
+        arguments += [values, tuple(f"\0{d}" if d in i else d for d in c.dims)]
     new = {d: sizes[d] for d in order if d in sizes}
     return da.blockwise(
         on_block, tuple(order), *arguments, new_axes=new, concatenate=None, dtype=dtype,
