@@ -1,4 +1,4 @@
-"""Run numpy functions over the blocks of cubes: the one place that knows dask.
+"""Run numpy functions over the blocks of cubes: the place that knows dask (and `processes.halo`).
 
 Everything lazy in Tuile is made by three functions: `from_blocks` (a source: one task per block), `map_blocks`
 (a function on blocks, any number of cubes in, one out) and `reduce_blocks` (a reduction that streams where it can).
@@ -8,7 +8,6 @@ block is read, computed and dropped before the next: peak memory is a few blocks
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +18,9 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes.callback import LabeledArray, merge_of
-from processes.errors import ProcessError
 from processes.merging import ACCUMULATORS
+from processes.probe import answer, array_dtype, decode, decoded_dtype, of_nothing
+from processes.probe import callback_dtype as callback_dtype
 
 
 def is_lazy(data: xr.DataArray) -> bool:
@@ -139,31 +139,6 @@ def _blockwise(
     )  # fmt: skip
 
 
-def decoded_dtype(data: xr.DataArray) -> np.dtype:
-    """dtype of `decode`'s result: float32 (float64 above 16 bits) for integers with a nodata value, else unchanged."""
-    if data.attrs.get("nodata") is None or data.dtype.kind not in "iu":
-        return data.dtype
-    return np.dtype("f8" if data.dtype.itemsize > 2 else "f4")
-
-
-def decode(block: np.ndarray, nodata: float | None) -> np.ndarray:
-    """A block as callbacks want it: integers with a nodata value become float with NaN, all else is unchanged."""
-    if nodata is None or block.dtype.kind not in "iu":
-        return block
-    values = block.astype("f8" if block.dtype.itemsize > 2 else "f4")
-    values[block == nodata] = np.nan
-    return values
-
-
-def answer(value: Any, shape: Sequence[int]) -> np.ndarray:
-    """What a callback returned, as a block of ``shape`` (a single value stands for every pixel, None for NaN)."""
-    value = getattr(value, "values", value)
-    values = np.asarray(np.nan if value is None else value)
-    if values.dtype == object:  # a list of numbers and None
-        values = values.astype("f8")
-    return values if values.shape == tuple(shape) else np.broadcast_to(values, tuple(shape))
-
-
 def fold_blocks(
     function: Callable[..., Any],
     finish: Callable[[list[Any]], np.ndarray],
@@ -205,7 +180,7 @@ def reduce_blocks(
     length = int(np.prod([data.sizes[d] for d in names]))
     nodata = data.attrs.get("nodata")
     if dtype is None:
-        dtype = _array_dtype(reducer, data, length, labels, name, context)
+        dtype = array_dtype(reducer, data, length, labels, name, context)
     merge = merge_of(reducer)
     if merge and is_lazy(data) and any(len(data.chunksizes[d]) > 1 for d in names):
         return _stream(data, names, *merge, dtype=dtype)
@@ -238,8 +213,8 @@ def reduce_groups(
     dtype = decoded_dtype(data)
     if full:  # which group is asked does not matter: the dtype does not depend on how many values there are
         probe = groups[full[0]]
-        dtype = _array_dtype(reducer, data, len(probe), [given[k] for k in probe], dimension, context)
-    empty = _of_nothing(reducer, data, dimension, context) if len(full) < len(groups) else None
+        dtype = array_dtype(reducer, data, len(probe), [given[k] for k in probe], dimension, context)
+    empty = of_nothing(reducer, data, dimension, context) if len(full) < len(groups) else None
     if empty is not None:
         dtype = np.result_type(dtype, empty.dtype) if full else empty.dtype
     coords = {dimension: list(labels)} if len(labels) else {dimension: np.empty(0, "U1")}
@@ -274,71 +249,6 @@ def reduce_groups(
     return cubes.like(result.assign_coords(coords), data)
 
 
-def _of_nothing(reducer: Callable[..., Any], data: xr.DataArray, dimension: str, context: Any) -> np.ndarray:
-    """The reducer's value for an array without elements, as a 0-d array; NaN where it has none."""
-    nothing = LabeledArray(np.empty((0, 1), decoded_dtype(data)), [], dimension)
-    floating = np.float64 if decoded_dtype(data) == np.float64 else np.float32
-    try:
-        value = answer(_ask(reducer, nothing, context), (1,))[0]
-    except (ProcessError, ValueError, IndexError, TypeError, ZeroDivisionError, RuntimeError):
-        value = np.nan  # a reducer that has no answer for nothing (the maximum of no values) means nodata
-    value = np.asarray(value)
-    return value.astype(floating) if value.dtype.kind == "f" else value
-
-
-def callback_dtype(callback: Callable[..., Any], data: xr.DataArray, dimension: str | None, context: Any) -> np.dtype:
-    """dtype a callback returns, found by calling it on a pixel of ones and, for floats, one of NaN."""
-    if dimension is None:
-        return np.asarray(answer(callback(x=_probe(data, ()), context=context), (_pixels(data),))).dtype
-    return _array_dtype(callback, data, data.sizes[dimension], cubes.labels(data, dimension), dimension, context)
-
-
-def reducer_dtype(callback: Callable[..., Any], data: xr.DataArray, length: int, context: Any) -> np.dtype:
-    """dtype a reducer of unlabelled arrays of ``length`` values of the cube returns."""
-    return _array_dtype(callback, data, length, None, None, context)
-
-
-def probe_array(callback: Callable[..., Any], data: xr.DataArray, dimension: str, context: Any) -> tuple[int, np.dtype]:
-    """How many values, and of which dtype, a callback on arrays along ``dimension`` returns."""
-    labels = cubes.labels(data, dimension)
-    value = _ask(callback, LabeledArray(_probe(data, (len(labels),)), labels, dimension), context)
-    values = np.asarray(getattr(value, "values", value))
-    length = len(values) if values.ndim else 1
-    return length, answer(value, values.shape).dtype
-
-
-def _ask(callback: Callable[..., Any], array: LabeledArray, context: Any) -> Any:
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return callback(data=array, context=context)
-
-
-def _array_dtype(
-    callback: Callable[..., Any],
-    data: xr.DataArray,
-    length: int,
-    labels: list[Any] | None,
-    dimension: str | None,
-    context: Any,
-) -> np.dtype:
-    # long arrays (whole images) are probed with few elements: the dtype does not depend on how many there are
-    length = min(length, 64) if labels is None else length
-    value = _ask(callback, LabeledArray(_probe(data, (length,)), labels, dimension), context)
-    return answer(value, getattr(getattr(value, "values", value), "shape", ())).dtype
-
-
-def _pixels(data: xr.DataArray) -> int:
-    return 2 if decoded_dtype(data).kind == "f" else 1
-
-
-def _probe(data: xr.DataArray, shape: tuple[int, ...]) -> np.ndarray:
-    """Ones of the dtype a callback will see, and a NaN pixel beside: results that turn float where nodata is show."""
-    sample = np.ones((*shape, _pixels(data)), decoded_dtype(data))
-    if sample.dtype.kind == "f":
-        sample[..., 1] = np.nan
-    return sample
-
-
 def _stream(
     data: xr.DataArray, dimensions: Sequence[str], name: str, options: dict[str, Any], *, dtype: Any
 ) -> xr.DataArray:
@@ -371,65 +281,6 @@ def _stream(
     )
     coords = {k: c for k, c in data.coords.items() if not set(dimensions) & set(c.dims)}
     return cubes.like(xr.DataArray(values, dims=[d for d in data.dims if d not in dimensions], coords=coords), data)
-
-
-def map_halo(
-    function: Callable[[np.ndarray], np.ndarray],
-    data: xr.DataArray,
-    dims: Sequence[str],
-    depth: Sequence[int],
-    *,
-    border: str | float = 0,
-    dtype: Any = np.float32,
-) -> xr.DataArray:
-    """Apply ``function`` to blocks with a margin of ``depth`` pixels along ``dims`` on every side.
-
-    ``function`` gets the block with ``dims`` last, grown by the margin, and returns it without. Beyond the cube the
-    margin is ``border``: a number, or a mode of `numpy.pad` (``edge``, ``symmetric``, ``reflect``, ``wrap``).
-    Neighbouring blocks share what they have in common: nothing is computed twice.
-    """
-    rest = [str(d) for d in data.dims if d not in dims]
-    ordered = data.transpose(*rest, *dims)
-    first = len(rest)
-    options: dict[str, Any] = {"mode": border} if isinstance(border, str) else {"constant_values": border}
-
-    def padded(block: np.ndarray, before: Sequence[int], after: Sequence[int]) -> np.ndarray:
-        widths = [(0, 0)] * first + list(zip(before, after))
-        return np.pad(block, widths, **options) if any(map(any, widths)) else block
-
-    if not is_lazy(data):
-        values: Any = function(padded(ordered.data, depth, depth)).astype(dtype, copy=False)
-    else:
-        source = ordered.data
-        for axis, d in enumerate(depth, first):  # a margin comes from the next block alone
-            if min(source.chunks[axis]) <= d and len(source.chunks[axis]) > 1:
-                sizes = da.overlap.ensure_minimum_chunksize(min(d + 1, source.shape[axis]), source.chunks[axis])
-                source = source.rechunk({axis: sizes})
-        many = {i: len(source.chunks[i]) > 1 for i in range(first, source.ndim)}
-        wraps = {i: many[i] and border == "wrap" for i in many}
-        grown = da.overlap.overlap(
-            source,
-            depth={i: depth[i - first] if many[i] else 0 for i in many},
-            boundary={i: "periodic" if wraps[i] else "none" for i in many},
-        )
-        counts = source.numblocks
-
-        def on_block(block: np.ndarray, block_info: Any = None) -> np.ndarray:
-            at = block_info[0]["chunk-location"] if block_info else (0,) * block.ndim
-            ends = [
-                (
-                    0 if wraps[i] or at[i] > 0 else depth[i - first],
-                    0 if wraps[i] or at[i] < counts[i] - 1 else depth[i - first],
-                )
-                for i in many
-            ]
-            return function(padded(block, [e[0] for e in ends], [e[1] for e in ends])).astype(dtype, copy=False)
-
-        values = da.map_blocks(
-            on_block, grown, dtype=dtype, chunks=source.chunks, meta=np.empty((0,) * source.ndim, dtype)
-        )
-    result = xr.DataArray(values, dims=ordered.dims, coords=ordered.coords).transpose(*data.dims)
-    return cubes.like(result, data)
 
 
 def _flat(states: Any) -> list[Any]:

@@ -11,10 +11,11 @@ import xarray as xr
 from processes import cube as cubes
 from processes import times
 from processes.aggregate.periods import PERIODS, label, ordinals
-from processes.blocks import decode, decoded_dtype, map_blocks, reduce_groups
+from processes.blocks import map_blocks, reduce_groups
 from processes.callback import LabeledArray
 from processes.errors import parameter_invalid
 from processes.merging import ACCUMULATORS
+from processes.probe import decode, decoded_dtype
 from processes.registry import process
 
 _NORMALS = ("day", "month", "season", "tropical-season", "climatology-period")

@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.blocks import answer, decode, decoded_dtype, is_lazy, reducer_dtype
+from processes.blocks import is_lazy
 from processes.callback import Callback, LabeledArray
 from processes.errors import parameter_invalid
+from processes.probe import answer, decode, decoded_dtype, reducer_dtype
 from processes.registry import process
 from processes.resample.grids import ALIGNS
 

@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.blocks import answer, callback_dtype, decode, map_blocks, probe_array
+from processes.blocks import map_blocks
 from processes.callback import Callback, LabeledArray
 from processes.callback_graphs import labels_named
 from processes.demand import EVERYTHING, Demand, passes
 from processes.errors import ProcessError, parameter_invalid
+from processes.probe import answer, callback_dtype, decode, probe_array
 from processes.registry import process
 
 

@@ -10,9 +10,10 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes import times
-from processes.blocks import answer, decode, decoded_dtype, map_blocks
+from processes.blocks import map_blocks
 from processes.callback import Callback, LabeledArray
 from processes.errors import parameter_invalid
+from processes.probe import answer, decode, decoded_dtype
 from processes.registry import process
 
 _BATCH = 8192  # pixels fitted together: bounds the memory of Jacobians

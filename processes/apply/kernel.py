@@ -9,9 +9,11 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.blocks import decode, map_blocks, map_halo
+from processes.blocks import map_blocks
 from processes.demand import EVERYTHING, Demand
 from processes.errors import ProcessError, parameter_invalid
+from processes.halo import map_halo
+from processes.probe import decode
 from processes.registry import process
 
 # openEO's borders as numpy.pad has them

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.blocks import decode, decoded_dtype, map_blocks
+from processes.blocks import map_blocks
 from processes.demand import Demand
 from processes.errors import ProcessError
+from processes.probe import decode, decoded_dtype
 from processes.registry import process
 
 
@@ -58,10 +59,11 @@ def ndvi(data: xr.DataArray, nir: str = "nir", red: str = "red", target_band: st
     else:
 
         def index(block: np.ndarray) -> np.ndarray:
-            values = decode(block, nodata).astype(dtype, copy=False)
-            return _index(values[0], values[1])
+            # bands are picked inside the block: indexing the cube would keep the steps around it from fusing
+            nir, red = (decode(block[i], nodata).astype(dtype, copy=False) for i in rows)
+            return _index(nir, red)
 
-        result = map_blocks(index, data.isel({dimension: list(rows)}), core=[dimension], dtype=dtype)
+        result = map_blocks(index, data, core=[dimension], dtype=dtype)
         result.attrs.pop("band_info", None)
     result.attrs.pop("nodata", None)
     return result

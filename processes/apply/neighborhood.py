@@ -13,9 +13,10 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes import times
-from processes.blocks import decode, decoded_dtype, is_lazy
+from processes.blocks import is_lazy
 from processes.callback import Callback, LabeledArray
 from processes.errors import ProcessError, dimension_missing, parameter_invalid
+from processes.probe import decode, decoded_dtype
 from processes.registry import process
 
 _DURATION = re.compile(

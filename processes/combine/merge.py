@@ -11,10 +11,11 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.blocks import answer, decode, decoded_dtype, is_lazy, map_blocks
+from processes.blocks import is_lazy, map_blocks
 from processes.callback import Callback
 from processes.demand import Demand
 from processes.errors import ProcessError
+from processes.probe import answer, decode, decoded_dtype
 from processes.registry import process
 from processes.resample.grids import grids_of, offset, same_grid, same_lattice
 from processes.resample.spatial import grown

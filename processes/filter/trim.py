@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.blocks import decode, is_lazy, reduce_blocks
+from processes.blocks import is_lazy, reduce_blocks
 from processes.callback import LabeledArray
+from processes.probe import decode
 from processes.registry import process
 
 

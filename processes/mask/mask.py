@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.blocks import decode, decoded_dtype, map_blocks
+from processes.blocks import map_blocks
 from processes.demand import Demand, passes
 from processes.errors import ProcessError, parameter_invalid
 from processes.geometries import inside_cube, polygons
+from processes.probe import decode, decoded_dtype
 from processes.registry import process
 from processes.resample.grids import grids_of, same_grid
 from processes.resample.spatial import grown

@@ -7,8 +7,9 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes import times
-from processes.blocks import decode, decoded_dtype, map_blocks
+from processes.blocks import map_blocks
 from processes.errors import ProcessError, dimension_missing
+from processes.probe import decode, decoded_dtype
 from processes.registry import process
 
 

@@ -1,9 +1,10 @@
 """Resample a cube onto another grid, block by block.
 
-Each block of the result reads the window of the source it needs (with the margin of the method) and is resampled by
-GDAL. The result does not depend on chunks: GDAL is always called on the tiles of one lattice (`TILE` pixels, anchored
-to the coordinates' origin), because its approximate transformation and its kernels depend on the window it is given.
-Nearest neighbour within a CRS is a choice of rows and columns and needs no GDAL.
+Each block of the result reads the window of the source it needs (with the margin of the method). Nearest neighbour is
+a choice of source pixels; the other methods are GDAL's. The result does not depend on chunks: work is always done on
+the tiles of one lattice (`TILE` pixels, anchored to the coordinates' origin), because GDAL's approximate
+transformation and its kernels depend on the window they are given. In tiles of this size that approximation is also
+some twenty times closer to the exact projection than over a whole image (measured between UTM zones).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from processes import cube as cubes
-from processes.blocks import decode, decoded_dtype, is_lazy
+from processes.blocks import is_lazy
 from processes.errors import parameter_invalid
 from processes.extents import transformer
+from processes.probe import decode, decoded_dtype
 from processes.resample.grids import same_grid
 
 METHODS = {
@@ -46,7 +48,8 @@ _RADIUS = {"near": 1, "bilinear": 1, "cubic": 2, "cubicspline": 2, "lanczos": 3}
 # methods whose results are values of the source: classes stay classes
 CHOOSING = frozenset({"near", "mode", "max", "min", "med", "q1", "q3"})
 TILE = 512
-_TOLERANCE = 0.05  # source pixels: error of the approximate transformation
+_NODES = 16  # target pixels between the nodes where coordinates are projected exactly
+_TOLERANCE = 0.01  # source pixels: error allowed between the nodes
 
 
 def warp(data: xr.DataArray, source: GeoBox, target: GeoBox, method: str = "near") -> xr.DataArray:
@@ -203,8 +206,13 @@ def warp_block(
         for c0, c1 in lattice_spans(target.shape[1], a.c, a.a, TILE):
             tile = target[r0:r1, c0:c1]
             window = source_window(source, tile, method)
-            if window is not None:
-                _warp_tile(planes[(slice(None), *window)], source[window], tile, method, fill, out[:, r0:r1, c0:c1])
+            if window is None:
+                continue
+            held = planes[(slice(None), *window)]
+            if method == "near":
+                out[:, r0:r1, c0:c1] = _nearest(held, source[window], tile, fill)
+            else:
+                _warp_tile(held, source[window], tile, method, fill, out[:, r0:r1, c0:c1])
     return out.reshape(*block.shape[:-2], *target.shape)
 
 
@@ -221,10 +229,65 @@ def _warp_tile(planes: np.ndarray, source: GeoBox, target: GeoBox, method: str, 
             dst_crs=str(target.crs),
             dst_nodata=fill,
             resampling=METHODS[method],
-            tolerance=_TOLERANCE,
             num_threads=1,
         )
         into[...] = done
+
+
+def _nearest(planes: np.ndarray, source: GeoBox, target: GeoBox, fill: Any) -> np.ndarray:
+    """Nearest neighbour between CRSs: the source pixel that holds each projected target centre."""
+    sx, sy = _projected_centres(source, target)
+    known = np.isfinite(sx) & np.isfinite(sy)
+    ix = np.floor(np.where(known, sx, -1)).astype("i8")
+    iy = np.floor(np.where(known, sy, -1)).astype("i8")
+    known &= (ix >= 0) & (ix < source.shape[1]) & (iy >= 0) & (iy < source.shape[0])
+    picked = planes[:, np.where(known, iy, 0), np.where(known, ix, 0)]
+    return np.where(known, picked, np.asarray(fill, planes.dtype))
+
+
+def _projected_centres(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates in ``source`` of all pixel centres of ``target``.
+
+    Exact at nodes every few pixels and linear between; nodes are put closer until the error is below `_TOLERANCE`.
+    """
+    rows, cols = target.shape
+    step = _NODES
+    while step > 1:
+        nodes_y, nodes_x = _nodes(rows, step), _nodes(cols, step)
+        exact = _grid(source, target, nodes_x, nodes_y)
+        mid_x, mid_y = (nodes_x[1:] + nodes_x[:-1]) / 2, (nodes_y[1:] + nodes_y[:-1]) / 2
+        truth = _grid(source, target, mid_x, mid_y)
+        guess = [_between_nodes(v, nodes_y, nodes_x, mid_y, mid_x) for v in exact]
+        if all(np.isfinite(t).all() and np.abs(g - t).max() < _TOLERANCE for g, t in zip(guess, truth)):
+            y, x = np.arange(rows) + 0.5, np.arange(cols) + 0.5
+            sx, sy = (_between_nodes(v, nodes_y, nodes_x, y, x) for v in exact)
+            return sx, sy
+        step //= 2
+    return _grid(source, target, np.arange(cols) + 0.5, np.arange(rows) + 0.5)
+
+
+def _nodes(count: int, step: int) -> np.ndarray:
+    """Positions 0, step, ... up to and including ``count``."""
+    return np.unique([*range(0, count, step), count]).astype("f8")
+
+
+def _grid(source: GeoBox, target: GeoBox, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    px, py = np.meshgrid(cols, rows)
+    sx, sy = _to_pixels(source, target, px.ravel(), py.ravel())
+    return sx.reshape(px.shape), sy.reshape(px.shape)
+
+
+def _between_nodes(values: np.ndarray, rows: np.ndarray, cols: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Bilinear interpolation of ``values`` (at nodes ``rows`` x ``cols``) at ``y`` x ``x``."""
+
+    def weights(nodes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        low = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 2)
+        return low, (at - nodes[low]) / (nodes[low + 1] - nodes[low])
+
+    i, a = weights(rows, y)
+    j, b = weights(cols, x)
+    along = values[:, j] * (1 - b) + values[:, j + 1] * b
+    return along[i] * (1 - a)[:, None] + along[i + 1] * a[:, None]
 
 
 def _choose(block: np.ndarray, source: GeoBox, target: GeoBox, fill: Any) -> np.ndarray:
