@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 import waitress
+import waitress.server
 from flask import Flask
 
 from backend import serverlog
@@ -22,16 +23,9 @@ THREADS = 8  # requests answered at once; computing happens in other processes
 BODY_MAX = 1 << 40  # uploads are limited by quota, JSON bodies by `backend.api.parse.JSON_MAX`
 
 
-def serve(app: Flask, host: str, port: int, *, on_ready: Callable[[str], None] | None = None) -> None:
-    """Answer requests until the process is told to stop (SIGTERM, SIGINT).
-
-    Parameters
-    ----------
-    app : the application
-    host, port : where to listen; port 0 takes a free one
-    on_ready : called with the URL once the socket listens
-    """
-    server = waitress.create_server(
+def listen(app: Flask, host: str, port: int) -> waitress.server.BaseWSGIServer:
+    """A server that listens on ``host``; port 0 takes a free one. Its ``run()`` answers until ``close()``."""
+    return waitress.create_server(
         app,
         host=host,
         port=port,
@@ -42,12 +36,33 @@ def serve(app: Flask, host: str, port: int, *, on_ready: Callable[[str], None] |
         # The application itself decides what to believe of a proxy's headers (see backend.app).
         clear_untrusted_proxy_headers=False,
     )
+
+
+def serve(app: Flask, host: str, port: int, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Answer requests until the process is told to stop (SIGTERM, SIGINT).
+
+    Parameters
+    ----------
+    app : the application
+    host, port : where to listen; port 0 takes a free one
+    on_ready : called with the URL once the socket listens
+    """
+    server = listen(app, host, port)
     if on_ready is not None:
-        on_ready(_url(host, server))
+        on_ready(url_of(server))
     try:
         server.run()
     finally:
         server.close()
+
+
+def url_of(server: waitress.server.BaseWSGIServer) -> str:
+    """Address of a server of `listen` (of its first socket, where a name has several)."""
+    sockets = getattr(server, "effective_listen", None)
+    host, port = sockets[0] if sockets else (server.effective_host, server.effective_port)
+    if host in ("0.0.0.0", "::", ""):
+        host = socket.gethostname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @click.command("serve")
@@ -81,11 +96,3 @@ def serve_command(host: str | None, port: int | None, worker: bool | None) -> No
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     sys.exit(0)
-
-
-def _url(host: str, server: object) -> str:
-    # With a name that has several addresses waitress listens on all of them.
-    name, port = (getattr(server, "effective_listen", None) or [(host, getattr(server, "effective_port", 0))])[0][:2]
-    if name in ("0.0.0.0", "::", ""):
-        name = socket.gethostname()
-    return f"http://{f'[{name}]' if ':' in str(name) else name}:{port}"

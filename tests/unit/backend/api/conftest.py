@@ -70,7 +70,7 @@ class FakeCatalogue:
                 "temporal": {"interval": [["2024-01-01T00:00:00Z", "2024-01-05T00:00:00Z"]]},
             },
             "cube:dimensions": {"x": x, "y": y, "t": t, "bands": {"type": "bands", "values": ["B04", "B08"]}},
-            "summaries": {"platform": ["sentinel-2a"], "eo:cloud_cover": {"minimum": 0, "maximum": 80}},
+            "summaries": {"platform": ["sentinel-2a"], "gsd": [10, 20]},
             "links": [{"rel": "license", "href": "https://example.org/license"}],
         }
 
