@@ -70,9 +70,10 @@ def ndvi(data: xr.DataArray, nir: str = "nir", red: str = "red", target_band: st
 
 
 def _index(nir: np.ndarray, red: np.ndarray) -> np.ndarray:
-    total = nir + red
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(total != 0, (nir - red) / total, np.nan).astype(nir.dtype, copy=False)
+    from processes.kernels.elementwise import normalized_difference
+
+    with np.errstate(invalid="ignore"):
+        return normalized_difference(nir, red)
 
 
 def _band(data: xr.DataArray, name: str, present: list[Any], which: str) -> Any:

@@ -76,9 +76,11 @@ def replace_where(data: xr.DataArray, where: xr.DataArray, replacement: Any = No
     decodes = data.dtype.kind in "iu" and dtype.kind == "f"
 
     def on_block(block: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        from processes.kernels.elementwise import replace
+
         hit = mask if mask.dtype == bool else (mask != 0) & ~np.isnan(decode(mask, unknown))
         out = decode(block, nodata) if decodes else block
-        return np.where(hit, np.asarray(value, dtype), out.astype(dtype, copy=False))
+        return replace(out.astype(dtype, copy=False), hit, dtype.type(value))
 
     result = map_blocks(on_block, data, where, dtype=dtype, join="override")
     if decodes:
