@@ -25,16 +25,18 @@ import numpy as np
 from backend.demo import truth as truth_layers
 from backend.demo.cover import LEGEND
 from backend.demo.geometry import Ground, TileGrid, Track, common_ground, passes, windows
+from backend.demo.landsat import LandsatSink
 from backend.demo.muscate import BANDS, MuscateOptions, MuscateSink
 from backend.demo.observe import Acquisition, Grid, Place, Sink
 from backend.demo.raster import Compression, Layout
 from backend.demo.safe_l1c import SafeL1cSink
 from backend.demo.scene import World
-from backend.demo.spectra import S2_BANDS
+from backend.demo.spectra import LANDSAT_FROM_S2, S2_BANDS
 from backend.demo.weather import Weather, make_weather
+from backend.demo.wrs import LandsatTrack, landsat_passes, path_row, scene_window
 
 MARKER = "tuile-demo-archive.json"
-FAMILIES = ("muscate", "l1c")
+FAMILIES = ("muscate", "l1c", "landsat")
 Progress = Callable[[str, int, int], None]
 """Told the name of what is finished, how many are, and how many there will be."""
 
@@ -99,6 +101,19 @@ class Season:
     tiles: list[TileGrid]
     tracks: list[Track]
     weather: list[Weather]
+    scene: TileGrid
+    landsat: list[LandsatTrack]
+    landsat_weather: list[Weather]
+
+    def passes(self, tile: int) -> list[tuple[Track, Weather]]:
+        """Acquisitions of one window: the Sentinel-2 tiles in order, then the Landsat scene."""
+        if tile == len(self.tiles):
+            return list(zip(self.landsat, self.landsat_weather, strict=True))
+        return list(zip(self.tracks, self.weather, strict=True))
+
+    def window(self, tile: int) -> TileGrid:
+        """One window: the Sentinel-2 tiles in order, then the Landsat scene."""
+        return [*self.tiles, self.scene][tile]
 
 
 @dataclass
@@ -123,7 +138,17 @@ def season(plan: Plan) -> Season:
     tracks = passes(plan.orbits, start, plan.days, plan.dates, offsets)
     ranks = (np.random.default_rng(plan.seed).permutation(len(tracks)) + 0.5) / len(tracks)
     weather = [make_weather(t.time, float(r), plan.seed, lat) for t, r in zip(tracks, ranks, strict=True)]
-    return Season(lon, lat, tiles, tracks, weather)
+    path, row = path_row(lon, lat)
+    scene = scene_window(f"{path:03d}{row:03d}", tiles, lon)
+    overhead = landsat_passes(path, row, start, plan.days, plan.dates)
+    # the same sky for both satellites on one day
+    known = {t.time.date(): w for t, w in zip(tracks, weather, strict=True)}
+    turns = (np.random.default_rng(plan.seed + 1).permutation(len(overhead)) + 0.5) / max(len(overhead), 1)
+    above = [
+        known.get(t.time.date()) or make_weather(t.time, float(r), plan.seed, lat)
+        for t, r in zip(overhead, turns, strict=True)
+    ]
+    return Season(lon, lat, tiles, tracks, weather, scene, overhead, above)
 
 
 @dataclass(frozen=True)
@@ -138,7 +163,7 @@ class _Task:
 
 
 def _place(task: _Task, worked: Season) -> Place:
-    tile = worked.tiles[task.tile]
+    tile = worked.window(task.tile)
     world = World(task.plan.seed, worked.lon, worked.lat)
     return Place(world, Ground(worked.lon, worked.lat), Grid.of(tile), Path(task.cache) / tile.name)
 
@@ -146,16 +171,18 @@ def _place(task: _Task, worked: Season) -> Place:
 def _run(task: _Task) -> list[str]:
     """Work of one process; returns the products it made."""
     worked = season(task.plan)
-    place, tile = _place(task, worked), worked.tiles[task.tile]
+    place, tile = _place(task, worked), worked.window(task.tile)
+    landsat = task.tile == len(worked.tiles)
     folder, plan = Path(task.folder), task.plan
     if task.date is None:
         place.build()
-        truth_layers.write_rasters(folder / "rasters", f"T{tile.name}", place, plan.layout)
-        if plan.truth:
-            truth_layers.write_static(folder / "truth" / f"T{tile.name}" / "static", place)
+        if not landsat:
+            truth_layers.write_rasters(folder / "rasters", f"T{tile.name}", place, plan.layout)
+            if plan.truth:
+                truth_layers.write_static(folder / "truth" / f"T{tile.name}" / "static", place)
         return []
-    acquisition = Acquisition(place, tile, worked.tracks[task.date], worked.weather[task.date])
-    sinks, products = _sinks(folder, plan, acquisition)
+    acquisition = Acquisition(place, tile, *worked.passes(task.tile)[task.date])
+    sinks, products = (_landsat_sinks if landsat else _sinks)(folder, plan, acquisition)
     with ExitStack() as stack:
         for sink in sinks:
             stack.push(lambda kind, error, trace, sink=sink: sink.close(error))
@@ -181,6 +208,16 @@ def _sinks(folder: Path, plan: Plan, acquisition: Acquisition) -> tuple[list[Sin
         day = folder / "truth" / f"T{acquisition.tile.name}" / f"{acquisition.track.time:%Y%m%d}"
         sinks.append(truth_layers.TruthSink(day, acquisition, S2_BANDS if "l1c" in plan.families else plan.bands))
     return sinks, products
+
+
+def _landsat_sinks(folder: Path, plan: Plan, acquisition: Acquisition) -> tuple[list[Sink], list[str]]:
+    landsat = LandsatSink(folder, acquisition, plan.layout)
+    sinks: list[Sink] = [landsat]
+    if plan.truth:
+        day = folder / "truth" / f"LC08_{acquisition.tile.name}" / f"{acquisition.track.time:%Y%m%d}"
+        bands = tuple(LANDSAT_FROM_S2.values())
+        sinks.append(truth_layers.TruthSink(day, acquisition, bands, resolution=30))
+    return sinks, [str(landsat.final)]
 
 
 def generate(
@@ -211,13 +248,13 @@ def generate(
     _claim(folder, plan)
     count = workers or os.cpu_count() or 1
     cache = tempfile.mkdtemp(prefix=".cache-", dir=folder)
-    whole, done = len(worked.tiles) * (1 + len(worked.tracks)), 0
+    places = list(range(len(worked.tiles))) if {"muscate", "l1c"} & set(plan.families) else []
+    places += [len(worked.tiles)] if "landsat" in plan.families else []
+    whole, done = sum(1 + len(worked.passes(p)) for p in places), 0
     products: list[str] = []
     try:
-        first = [_Task(str(folder), cache, plan, t, None) for t in range(len(worked.tiles))]
-        rest = [
-            _Task(str(folder), cache, plan, t, d) for d in range(len(worked.tracks)) for t in range(len(worked.tiles))
-        ]
+        first = [_Task(str(folder), cache, plan, p, None) for p in places]
+        rest = [_Task(str(folder), cache, plan, p, d) for p in places for d in range(len(worked.passes(p)))]
         with ExitStack() as stack:
             pool = None
             if count > 1:
@@ -241,8 +278,8 @@ def generate(
 
 
 def _label(task: _Task, worked: Season) -> str:
-    tile = worked.tiles[task.tile].name
-    return f"T{tile} ground" if task.date is None else f"T{tile} {worked.tracks[task.date].time:%Y-%m-%d}"
+    tile = worked.window(task.tile).name
+    return f"{tile} ground" if task.date is None else f"{tile} {worked.passes(task.tile)[task.date][0].time:%Y-%m-%d}"
 
 
 def _claim(folder: Path, plan: Plan) -> None:

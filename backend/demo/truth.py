@@ -52,52 +52,56 @@ def quantise(values: NDArray, dtype: str, scale: float) -> NDArray:
 
 
 class TruthSink:
-    """Writes the truth of one acquisition; `bands` are those of the products that it is for."""
+    """Writes the truth of one acquisition.
 
-    def __init__(self, folder: Path, acquisition: Acquisition, bands: tuple[str, ...]) -> None:
+    Parameters
+    ----------
+    folder : where to
+    acquisition : what of
+    bands : bands (Sentinel-2 names) of the products that it is for
+    resolution : metres per pixel of everything, where that is not each band's own and 10 m for the other layers
+    """
+
+    def __init__(
+        self, folder: Path, acquisition: Acquisition, bands: tuple[str, ...], resolution: int | None = None
+    ) -> None:
         tile = acquisition.tile
         self._stack = ExitStack()
         self._groups: dict[int, list[str]] = {}
+        self._coarse = (resolution or 10) // 10
         for band in bands:
-            self._groups.setdefault(S2_RESOLUTION[band], []).append(band)
+            self._groups.setdefault(resolution or S2_RESOLUTION[band], []).append(band)
         self._files: dict[str, Raster] = {}
 
-        def enter(name: str, resolution: int, dtype: str, scale: float, names: list[str]) -> None:
-            transform, size = tile.resized(resolution)
-            file = Raster(
-                folder / f"{name}.tif",
-                tile.epsg,
-                transform,
-                size,
-                dtype,
-                len(names),
-                layout=FLAT,
-                scale=scale,
-                names=names,
-            )
+        def enter(name: str, metres: int, dtype: str, scale: float, names: list[str]) -> None:
+            transform, size = tile.resized(metres)
+            path = folder / f"{name}.tif"
+            file = Raster(path, tile.epsg, transform, size, dtype, len(names), layout=FLAT, scale=scale, names=names)
             self._files[name] = self._stack.enter_context(file)
 
-        for resolution, names in self._groups.items():
-            enter(f"reflectance_{resolution}m", resolution, "int16", 1e-4, names)
+        for metres, names in self._groups.items():
+            enter(f"reflectance_{metres}m", metres, "int16", 1e-4, names)
         for name, (dtype, scale) in LAYERS.items():
-            enter(name, 10, dtype, scale, [name])
+            enter(name, resolution or 10, dtype, scale, [name])
 
     def add(self, block: Block, ground: Statics, truth: Truth) -> None:
         """Write one block."""
         row, col, _, _ = block
-        for resolution, names in self._groups.items():
-            factor = resolution // 10
+        for metres, names in self._groups.items():
+            factor = metres // 10
             bands = np.stack([coarsen(truth.rho[S2_BANDS.index(b)], factor) for b in names])
-            self._files[f"reflectance_{resolution}m"].write(
-                quantise(bands, "int16", 1e-4), row // factor, col // factor
-            )
+            self._files[f"reflectance_{metres}m"].write(quantise(bands, "int16", 1e-4), row // factor, col // factor)
         layers = {
             "cloud_optical_depth": truth.cloud, "cirrus_optical_depth": truth.cirrus, "shadow": truth.shade,
             "relief_shadow": truth.relief_shade, "snow_fraction": truth.snow, "ndvi": truth.ndvi, "aot": truth.aot,
-            "vapour": truth.vapour, "detector": truth.detector,
+            "vapour": truth.vapour,
         }  # fmt: skip
+        k = self._coarse
         for name, values in layers.items():
-            self._files[name].write(quantise(values, *LAYERS[name]), row, col)
+            self._files[name].write(
+                quantise(coarsen(values, k) if k > 1 else values, *LAYERS[name]), row // k, col // k
+            )
+        self._files["detector"].write(truth.detector[::k, ::k], row // k, col // k)
 
     def close(self, error: BaseException | None) -> None:
         """Finish the files."""
