@@ -103,6 +103,14 @@ class Sync(Protocol):
         ``InfrastructureBusy`` (503, ``Retry-After``) where no slot is free."""
         ...
 
+    def warm(self) -> None:
+        """Get ready before the first request comes."""
+        ...
+
+    def close(self) -> None:
+        """End what waits for requests."""
+        ...
+
 
 class Offers(Protocol):
     """What can be read, written, run and configured (`backend.offers`)."""

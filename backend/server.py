@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
@@ -16,10 +17,11 @@ from flask import Flask
 
 from backend import serverlog
 from backend.app import create_app
+from backend.context import Context
 from backend.settings import Settings
 
 LOG = logging.getLogger("tuile.server")
-THREADS = 8  # requests answered at once; computing happens in other processes
+THREADS = 8  # requests answered at once, beside synchronous ones; computing happens in other processes
 BODY_MAX = 1 << 40  # uploads are limited by quota, JSON bodies by `backend.api.parse.JSON_MAX`
 
 
@@ -29,7 +31,7 @@ def listen(app: Flask, host: str, port: int) -> waitress.server.BaseWSGIServer:
         app,
         host=host,
         port=port,
-        threads=THREADS,
+        threads=THREADS + context_of(app).settings.sync_slots,  # one of each slot waits for its result
         ident="tuile",
         max_request_body_size=BODY_MAX,
         channel_timeout=300,
@@ -65,6 +67,11 @@ def url_of(server: waitress.server.BaseWSGIServer) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def context_of(app: Flask) -> Context:
+    """The context of an application, outside a request."""
+    return app.extensions["tuile"]
+
+
 @click.command("serve")
 @click.option("--host", help="Address to listen on. Default: TUILE_HOST.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one. Default: TUILE_PORT.")
@@ -84,14 +91,15 @@ def serve_command(host: str | None, port: int | None, worker: bool | None) -> No
     def ready(url: str) -> None:
         click.echo(f"Tuile is at {settings.public_url or url}", err=True)
 
-    run = lambda: serve(app, host or settings.host, settings.port if port is None else port, on_ready=ready)  # noqa: E731
-    if worker if worker is not None else settings.embedded_broker:
-        from backend.jobs.worker import beside
+    with contextlib.ExitStack() as stack:
+        if worker if worker is not None else settings.embedded_broker:
+            from backend.jobs.worker import beside
 
-        with beside(settings):
-            run()
-    else:
-        run()
+            stack.enter_context(beside(settings))
+        sync = context_of(app).sync
+        stack.callback(sync.close)
+        sync.warm()
+        serve(app, host or settings.host, settings.port if port is None else port, on_ready=ready)
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

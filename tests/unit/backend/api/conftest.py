@@ -177,6 +177,12 @@ class FakeSync:
             (self.folder / name).write_bytes(content)
         return SyncResult(self.folder, [Asset(self.folder / n, self.media_type) for n in self.files])
 
+    def warm(self) -> None:
+        """Nothing to warm."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
 
 class FakeOffers:
     def file_formats(self) -> dict[str, Any]:

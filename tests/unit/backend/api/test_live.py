@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import openeo
 import pytest
 from openeo.rest import OpenEoApiError
+from waitress import wasyncore
 
 from backend.server import listen, url_of
 from backend.store import users
@@ -23,14 +24,22 @@ from tests.unit.backend.api.conftest import PASSWORD, PROCESS, Server
 def running(server: Server) -> Iterator[str]:
     """The server behind waitress; yields its address."""
     http_server = listen(server.app, "127.0.0.1", 0)
-    thread = threading.Thread(target=http_server.run, daemon=True)
+    stop = threading.Event()
+
+    def run() -> None:
+        # waitress's own loop ends with the process only
+        while not stop.is_set():
+            wasyncore.loop(timeout=0.05, use_poll=True, map=http_server._map, count=1)
+        wasyncore.close_all(http_server._map)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield url_of(http_server)
     finally:
-        http_server.task_dispatcher.shutdown()
-        http_server.close()
+        stop.set()
         thread.join(5)
+        http_server.task_dispatcher.shutdown()
 
 
 @pytest.fixture
