@@ -166,6 +166,11 @@ def product_speed(scene: Scene, size: int, threads: int, tile: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         items = write_products(folder, scene, size)
+        (folder / "small").mkdir()
+        small = write_products(
+            folder / "small", make_scene(3, size=256, dates=3), 256
+        )  # compiles, as `tuile doctor --warm`
+        chain.produce(make_task(chain.CHAIN, small, {"date": "2018-05-02"}), folder / "small", Env())
         stored = sum(p.stat().st_size for p in folder.glob("*.tif"))
         read_everything(items, threads)
         read_wall, read_cpu = _timed(lambda: read_everything(items, threads))
