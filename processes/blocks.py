@@ -44,8 +44,18 @@ def from_blocks(
         return read(tuple(block_info[None]["array-location"]), *args)
 
     return da.map_blocks(
-        block, chunks=tuple(tuple(c) for c in chunks), dtype=dtype, meta=np.empty((0,) * len(shape), dtype)
+        block,
+        chunks=tuple(tuple(c) for c in chunks),
+        dtype=dtype,
+        meta=np.empty((0,) * len(shape), dtype),
+        name=_unique("load"),
     )
+
+
+def _unique(what: str) -> str:
+    """Name of a layer. Never derived from its content: hashing closures costs more than it could save (the plan has
+    merged equal nodes already)."""
+    return f"{what}-{uuid.uuid4().hex}"
 
 
 def map_blocks(
@@ -134,7 +144,7 @@ def _blockwise(
         arguments += [values, tuple(f"\0{d}" if d in i else d for d in c.dims)]
     new = {d: sizes[d] for d in order if d in sizes}
     return da.blockwise(
-        on_block, tuple(order), *arguments, new_axes=new, concatenate=None, dtype=dtype,
+        on_block, tuple(order), *arguments, name=_unique("blocks"), new_axes=new, concatenate=None, dtype=dtype,
         meta=np.empty((0,) * len(order), dtype),
     )  # fmt: skip
 
