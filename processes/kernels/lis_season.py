@@ -57,7 +57,7 @@ def _next(words, start):
         if w >= words.shape[0]:
             return -1
         masked = words[w]
-    return (w << 6) + np.int64(_ctz(masked))
+    return (w << 6) + np.int64(_ctz(masked))  # type: ignore[call-arg]
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -73,7 +73,16 @@ def _before(words, stop):
         if w < 0:
             return -1
         masked = words[w]
-    return (w << 6) + 63 - np.int64(_clz(masked))
+    return (w << 6) + 63 - np.int64(_clz(masked))  # type: ignore[call-arg]
+
+
+@njit(nogil=True, cache=True)
+def _word(bytes_, w, x):
+    """Bits of word ``w`` of a pixel."""
+    out = np.uint64(0)
+    for part in range(8):
+        out |= np.uint64(bytes_[w * 8 + part, x]) << np.uint64(8 * part)
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -158,24 +167,21 @@ def season_rows(planes, slots, days, length, heights, low, high, use_fill, may, 
                     seen[x] = (row[x] & bit) != 0
                 _gaps(seen, days[k], gap, last)
         for x in range(width):
-            observed = 0
+            observed = np.int64(0)
             for w in range(words):
-                c, k, s = np.uint64(0), np.uint64(0), np.uint64(0)
-                for b in range(8):
-                    shift = np.uint64(8 * b)
-                    c |= np.uint64(clear[w * 8 + b, x]) << shift
-                    k |= np.uint64(known[w * 8 + b, x]) << shift
-                    s |= np.uint64(snow[w * 8 + b, x]) << shift
-                cw[w], kw[w], sw[w], bw[w] = c, k, s, k & ~s
-                observed += np.int64(_ones(c))
+                cw[w] = _word(clear, w, x)
+                kw[w] = _word(known, w, x)
+                sw[w] = _word(snow, w, x)
+                bw[w] = kw[w] & ~sw[w]
+                observed += np.int64(_ones(cw[w]))  # type: ignore[call-arg]
             out[3, y, x] = observed
             out[5, y, x] = m - observed
             if observed == 0:
                 for layer in (0, 1, 2, 4, 6, 7, 8):
                     out[layer, y, x] = 0 if edges else NODATA
                 continue
-            total, periods, turns = 0, 0, 0
-            best, best_first, best_last = 0, 0, 0
+            total, periods, turns = np.int64(0), 0, 0
+            best, best_first, best_last = np.int64(0), np.int64(0), np.int64(0)
             at = _next(kw, 0)
             is_snow = ((sw[at >> 6] >> np.uint64(at & 63)) & np.uint64(1)) == 1
             begin = np.int64(-1000000)
@@ -189,9 +195,10 @@ def season_rows(planes, slots, days, length, heights, low, high, use_fill, may, 
                     # halfway belongs to the snow
                     stop = days[before] + (width_days // 2 + 1 if is_snow else (width_days + 1) // 2)
                 if is_snow:
-                    a, b = max(begin, 0), min(stop, length)
+                    a = begin if begin > 0 else np.int64(0)
+                    b = stop if stop < length else np.int64(length)
                     if b > a:
-                        total += b - a
+                        total += np.int64(b - a)
                         periods += 1
                         turns += (a > 0) + (b < length)
                         if b - a > best:

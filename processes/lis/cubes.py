@@ -68,10 +68,9 @@ def digital(values: np.ndarray, multi: int) -> np.ndarray:
 
 def whole_numbers(values: np.ndarray, dtype: Any, fill: int) -> np.ndarray:
     """Integers of a raster that a float cube carries; ``fill`` where NaN."""
-    if values.dtype.kind == "f":
-        values = np.where(np.isnan(values), fill, np.rint(values))
+    known = np.where(np.isnan(values), fill, np.rint(values)) if values.dtype.kind == "f" else values
     info = np.iinfo(dtype)
-    return np.ascontiguousarray(np.clip(values, info.min, info.max), dtype)
+    return np.ascontiguousarray(np.clip(known, info.min, info.max), dtype)
 
 
 def make_block(parts: Mapping[str, np.ndarray], sensor: Sensor) -> Block:
@@ -93,9 +92,9 @@ def make_block(parts: Mapping[str, np.ndarray], sensor: Sensor) -> Block:
     water = maybe("water", lambda v: whole_numbers(v, np.uint8, 0))
     bands = {b: maybe(b, lambda v: digital(v, sensor.multi)) for b in ("green", "red", "swir", "blue", "nir")}
     if water is not None and (hit := water == 1).any():
-        for values in bands.values():
-            if values is not None:
-                values[hit] = NODATA
+        for band in bands.values():
+            if band is not None:
+                band[hit] = NODATA
     return Block(
         **bands,  # type: ignore[arg-type]
         cloud=cloud,

@@ -11,7 +11,7 @@ import numpy as np
 from processes.kernels.lis_detect import FINE, JOINT
 
 
-def tanh_law(ndsi: np.ndarray) -> np.ndarray:
+def tanh_law(ndsi: np.ndarray | float) -> np.ndarray:
     """FSC at the top of canopy, 0.5 tanh(2.65 NDSI - 1.42) + 0.5 (Gascoin et al. 2020), 0..1."""
     return 0.5 * np.tanh(2.65 * np.asarray(ndsi, float) - 1.42) + 0.5
 

@@ -55,7 +55,8 @@ def elevation_bins(fine: np.ndarray, dz: float) -> np.ndarray | None:
     """Rebin counts per metre: float64 (bins, 5) of centre, total, cloud, snow, no-snow; None for a flat scene.
 
     The number of bins is trunc(range / dz), their width range / number (so at least dz); the last bin holds its
-    upper edge.
+    upper edge. Edges and centres are in single precision, as in the reference: a centre that would be a whole number
+    may come out just below it, and the snow line is the whole number below.
     """
     present = np.flatnonzero(fine[0])
     if not present.size:
@@ -64,11 +65,12 @@ def elevation_bins(fine: np.ndarray, dz: float) -> np.ndarray | None:
     number = int((high - low) / dz)
     if number < 1:
         return None
-    width = (high - low) / number
-    z = np.arange(low, high + 1)
-    index = np.minimum(np.floor((z - low) / width).astype(np.int64), number - 1)
+    width = np.float32((high - low) / number)
+    edges = np.float32(low) + np.arange(number, dtype=np.float32) * width
+    index = np.searchsorted(edges, np.arange(low, high + 1), side="right") - 1
     total, cloud, snow = (np.bincount(index, fine[k, low - Z_LOW : high - Z_LOW + 1], number) for k in range(3))
-    return np.stack([low + (np.arange(number) + 0.5) * width, total, cloud, snow, total - cloud - snow], 1)
+    centres = (edges + width / np.float32(2)).astype(float)
+    return np.stack([centres, total, cloud, snow, total - cloud - snow], 1)
 
 
 def snow_line_of_bins(bins: np.ndarray | None, params: Params) -> float | None:
@@ -110,6 +112,26 @@ def regional_snow_line(no_snow: np.ndarray, snow: np.ndarray, z: np.ndarray) -> 
     inside = slice(held[0], held[-1] + 2)
     best = cost[inside] == cost[inside].min()
     return float(np.asarray(z, float)[inside][best].mean()), float(1 - cost.min() / clear)
+
+
+def snow_line_margin(
+    no_snow: np.ndarray, snow: np.ndarray, z: np.ndarray, line: float, largest: float = 250.0
+) -> float:
+    """How far from the regional snow line a pixel must be for its state to be sure, metres.
+
+    Nine tenths of the pixels on the wrong side (bare above, snow below; counts per bin between the edges ``z``) lie closer
+    than this; at least two bins, at most ``largest``. One number for both sides, so that filling does not lengthen or
+    shorten the season.
+    """
+    centres = (z[:-1] + z[1:]) / 2
+    wrong = np.where(centres > line, no_snow, snow)
+    order = np.argsort(np.abs(centres - line), kind="stable")
+    total = np.cumsum(wrong[order])
+    least = 2.0 * float(z[1] - z[0])
+    if total[-1] == 0:
+        return least
+    reach = np.abs(centres - line)[order][np.searchsorted(total, 0.9 * total[-1])]
+    return float(np.clip(reach, least, largest))
 
 
 def local_snow_line(

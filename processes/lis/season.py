@@ -27,7 +27,6 @@ from processes.lis.snow import _elevation
 from processes.lis.snowline import _counts, _lines, _seb, _shapes
 from processes.registry import process
 
-MARGIN = 250.0  # metres either side of the snow line that a filled cloud must be away from
 BAND_INFO: dict[str, dict[str, Any]] = {
     "SCD": {"description": "snow cover duration", "unit": "d"},
     "SOD": {
@@ -68,8 +67,8 @@ def snow_synthesis(
     start, end : first and last day of the season, both included (``2017-09-01``, ``2018-08-31``)
     margin : days before and after from which observations serve the interpolation
     densify : a second sensor's snow cube; it fills days and pixels that ``data`` does not see, by nearest neighbour
-    fill : ``linear`` interpolates over clouds; ``snowline`` first takes clouds 250 m above the day's regional snow line as
-        snow and 250 m below as bare
+    fill : ``linear`` interpolates over clouds; ``snowline`` first takes clouds far enough above the day's regional snow
+        line as snow and as far below it as bare (`processes.lis.line.snow_line_margin`, at most 250 m)
     dem : elevation cube or collection id for ``snowline``; default: collection ``DEM`` of the archive
     mode : ``plus``; ``lis`` counts snow periods by rising and falling edges and gives 0 where nothing was observed
 
@@ -146,9 +145,7 @@ def merge_snow(data: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
         labels.append(min(label for label, _ in here))
         maps.append(_first_seen([_codes(p) for _, p in here]))
     lazy = any(isinstance(m, da.Array) for m in maps)
-    values = da.stack(maps) if lazy else np.stack(maps)
-    if lazy:
-        values = values.rechunk({0: 1})
+    values = da.stack(maps).rechunk({0: 1}) if lazy else np.stack(maps)
     coords = {time: labels, y: mine.coords[y], x: mine.coords[x]}
     result = cubes.cube(values, [time, y, x], coords, kinds={time: cubes.TEMPORAL, **cubes.kinds(mine)}, nodata=FILL)
     ids = [*data.attrs.get("derived_from", ()), *other.attrs.get("derived_from", ())]
@@ -178,7 +175,7 @@ def _nearest_may(days: np.ndarray, first: int, last: int) -> int:
 def _codes(plane: Any) -> Any:
     """uint8 codes of a plane; NaN is 255."""
     if isinstance(plane, da.Array):
-        return plane if plane.dtype == np.uint8 else plane.map_blocks(_to_codes, dtype=np.uint8)
+        return plane if plane.dtype == np.uint8 else da.map_blocks(_to_codes, plane, dtype=np.uint8)
     return _to_codes(plane)
 
 
@@ -216,7 +213,7 @@ def _moved(plane: np.ndarray, own: Any, grid: Any) -> np.ndarray:
 
 
 def _lines_of_days(values: Any, heights: Any, series: xr.DataArray, slots: np.ndarray, number: int) -> Any:
-    """Regional snow line of the whole extent per day: (days,), NaN where it is not sure; delayed where lazy."""
+    """Elevations between which the snow line of the whole extent lies, per day: (2, days); delayed where lazy."""
     grid = cubes.geobox_of(series)
     shapes, _ = _shapes(None, grid)
     limits = (20.0, 0.15, 0.92)
@@ -245,9 +242,12 @@ def _add(parts: Sequence[np.ndarray]) -> np.ndarray:
 def _per_day(
     counts: Sequence[np.ndarray], slots: np.ndarray, number: int, limits: tuple[float, float, float]
 ) -> np.ndarray:
-    out = np.full(number, np.nan)
+    """Elevations below which a day's clouds are bare and above which they are snow: (2, days), +-inf where not sure."""
+    out = np.stack([np.full(number, -np.inf), np.full(number, np.inf)])
     for day in range(number):
-        out[day] = _lines([c for c, s in zip(counts, slots) if s == day], limits)[0, 0]
+        line, _, margin = _lines([c for c, s in zip(counts, slots) if s == day], limits, margin=True)[0]
+        if np.isfinite(line):
+            out[:, day] = line - margin, line + margin
     return out
 
 
@@ -266,9 +266,9 @@ def _run(values: Any, heights: Any, lines: Any, plan: tuple[np.ndarray, np.ndarr
         )
     z = heights if isinstance(heights, da.Array) else da.from_array(np.asarray(heights), chunks=whole.chunks[1:])
     z = z.rechunk(whole.chunks[1:])
-    known = da.from_delayed(lines, (len(plan[1]),), np.float64)
+    known = da.from_delayed(lines, (2, len(plan[1])), np.float64)
     return da.blockwise(
-        _season_block, ("layer", "y", "x"), whole, ("t", "y", "x"), z, ("y", "x"), known, ("d",),
+        _season_block, ("layer", "y", "x"), whole, ("t", "y", "x"), z, ("y", "x"), known, ("side", "d"),
         plan=plan, concatenate=True, dtype=np.uint16, new_axes={"layer": len(LAYERS)}, meta=np.empty((0, 0, 0), np.uint16),
     )  # fmt: skip
 
@@ -300,16 +300,14 @@ def season(
     planes : uint8 (n, h, w): 0 bare, 1..100 snow, else not seen; in order of time
     slots, days : see `processes.kernels.lis_season.season_rows`
     length : days of the season
-    heights, lines : int16 (h, w) and snow line per day (NaN: do not fill), for cloud filling
+    heights, lines : int16 (h, w); (2, days): below the first a day's clouds are bare, above the second they are snow
     threads : bands of rows computed at once
     """
     height, width = planes.shape[1:]
     out = np.empty((len(LAYERS), height, width), np.uint16)
     fill = heights is not None and lines is not None
     z = heights if heights is not None and fill else np.zeros((1, 1), np.int16)
-    nothing = np.full(len(days), np.nan)
-    line = np.asarray(lines, float) if fill else nothing
-    low, high = np.where(np.isnan(line), -np.inf, line - MARGIN), np.where(np.isnan(line), np.inf, line + MARGIN)
+    low, high = np.asarray(lines, float) if fill else np.array([[-np.inf], [np.inf]]).repeat(len(days), 1)
     planes = np.ascontiguousarray(planes)
 
     def rows(a: int, b: int) -> None:

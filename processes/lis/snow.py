@@ -224,7 +224,9 @@ def _sun(angles: Any, planes: Mapping[str, Any]) -> Sequence[Any] | None:
             raise parameter_invalid("sun_angles", "a cube of sun angles needs the bands SAA and SZA.")
         planes = own
     elif angles is not None:
-        values = [angles.get("azimuth"), angles.get("elevation")] if isinstance(angles, Mapping) else list(angles)
+        values: list[Any] = list(angles)
+        if isinstance(angles, Mapping):
+            values = [angles.get("azimuth"), angles.get("elevation")]
         if len(values) != 2 or not all(isinstance(v, (int, float)) for v in values) or not 0 < values[1] <= 90:
             raise parameter_invalid("sun_angles", "give [azimuth, elevation] in degrees, the elevation above 0.")
         return float(values[0]), float(values[1])

@@ -20,7 +20,7 @@ from processes.env import Env
 from processes.errors import parameter_invalid
 from processes.extents import geojson_geometries
 from processes.kernels.lis_detect import Z_HIGH, Z_LOW
-from processes.lis.line import regional_snow_line
+from processes.lis.line import regional_snow_line, snow_line_margin
 from processes.lis.snow import _elevation
 from processes.registry import process
 
@@ -70,16 +70,14 @@ def snow_line(
     lazy = isinstance(snow.data, da.Array)
     rows = [_date(plane, heights, shapes, grid, (step, min_clear, min_confidence), lazy) for plane in planes]
     values = da.stack(rows, axis=1) if lazy else np.stack(rows, axis=1)
-    dims, coords = ["geometry", time, "bands"], {time: labels, "bands": list(VALUES)}
+    column = np.empty(len(shapes), dtype=object)
+    column[:] = shapes
+    coords: dict[str, Any] = {"geometry": column, "bands": list(VALUES)}
     if time is None:
-        values, dims, coords = values[:, 0], ["geometry", "bands"], {"bands": list(VALUES)}
-    back = [shapely.transform(s, lambda xy: xy) for s in shapes]
-    result = cubes.cube(
-        values,
-        dims,
-        {"geometry": np.array(back, dtype=object), **coords},
-        kinds={**({time: cubes.TEMPORAL} if time else {})},
-    )
+        result = cubes.cube(values[:, 0], ["geometry", "bands"], coords)
+    else:
+        coords[time] = labels
+        result = cubes.cube(values, ["geometry", time, "bands"], coords, kinds={time: cubes.TEMPORAL})
     return result.xvec.set_geom_indexes("geometry", crs=crs)
 
 
@@ -149,10 +147,10 @@ def _counts(codes: np.ndarray, heights: np.ndarray, shapes: Sequence[Any], grid:
     return out
 
 
-def _lines(counts: Sequence[np.ndarray], limits: tuple[float, float, float]) -> np.ndarray:
-    """RSLE, confidence and clear share per geometry from the counts of all blocks."""
+def _lines(counts: Sequence[np.ndarray], limits: tuple[float, float, float], margin: bool = False) -> np.ndarray:
+    """RSLE, confidence and clear share (or margin, see `snow_line_margin`) per geometry from the counts of all blocks."""
     step, min_clear, min_confidence = limits
-    total = np.sum(counts, axis=0, dtype=np.int64)
+    total = np.stack(counts).sum(axis=0, dtype=np.int64)
     out = np.full((len(total), len(VALUES)), np.nan, np.float32)
     edges = np.arange(0, Z_HIGH - Z_LOW + step, step)
     index = np.minimum((np.arange(Z_HIGH - Z_LOW) / step).astype(int), len(edges) - 2)
@@ -164,5 +162,6 @@ def _lines(counts: Sequence[np.ndarray], limits: tuple[float, float, float]) -> 
         line, confidence = regional_snow_line(bins[0], bins[1], Z_LOW + edges)
         share = clear / pixels
         good = share >= min_clear and confidence >= min_confidence
-        out[k] = line if good else np.nan, confidence if clear else np.nan, share
+        third = snow_line_margin(bins[0], bins[1], Z_LOW + edges, line) if margin and good else share
+        out[k] = line if good else np.nan, confidence if clear else np.nan, third
     return out

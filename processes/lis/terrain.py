@@ -57,7 +57,7 @@ def warp_dem(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, float]:
     pixel wins, finest first.
     """
     groups: dict[Any, list[Band]] = {}
-    for band in sorted(bands, key=lambda b: abs(b.geobox.affine.a) * (1 if b.geobox.crs.projected else 111e3)):
+    for band in sorted(bands, key=_metres):
         a = band.geobox.affine
         groups.setdefault((str(band.geobox.crs), round(a.a, 9), round(a.e, 9)), []).append(band)
     out = np.zeros(geobox.shape, np.float32)
@@ -103,6 +103,12 @@ def reproject_plane(values: np.ndarray, source: GeoBox, target: GeoBox, *, splin
     return np.where(_warp(known.astype(np.float32), source.affine, crs, target, Resampling.nearest) > 0, out, np.nan)
 
 
+def _metres(band: Band) -> float:
+    """Pixel size, about, in metres."""
+    crs = band.geobox.crs
+    return abs(band.geobox.affine.a) * (1.0 if crs is not None and crs.projected else 111e3)
+
+
 def _warp(values: np.ndarray, transform: Affine, crs: str, target: GeoBox, method: Resampling) -> np.ndarray:
     out = np.zeros(target.shape, np.float32)
     reproject(
@@ -117,7 +123,7 @@ def _join(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray
     parts: list[tuple[int, int, np.ndarray, Band]] = []
     first = bands[0].geobox.affine
     for band in bands:
-        bounds = geobox.footprint(band.geobox.crs).boundingbox.bbox
+        bounds = geobox.footprint(str(band.geobox.crs)).boundingbox.bbox
         inside = crop(band.geobox, bounds, MARGIN)
         if inside is None:
             continue

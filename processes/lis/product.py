@@ -1,0 +1,163 @@
+"""The snow product on disk: one folder per acquisition, one GeoTIFF per layer, metadata and histogram as text.
+
+Folder and files ``LIS_<platform>-SNOW_<tile>_<instant>_<version>``; rasters ``_SEB _NDSI _FSCTOC _FSCOG _QCTOC _QCOG _EXPERT
+_QCFLAGS .tif`` (uint8, nodata 255 but for the bit fields); ``_MTD.json``, ``_MTD.xml``, ``_HIST.txt``; the STAC item as
+``<name>.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pystac
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+
+from processes.lis.cubes import BAND_INFO
+from processes.lis.params import FILL
+
+COLLECTION, FAMILY, VERSION = "LIS_SNOW", "lis_snow", "1.0"
+BIT_FIELDS = ("EXPERT", "QCFLAGS")
+TITLES = {k: str(v["description"]) for k, v in BAND_INFO.items()} | {
+    "QCFLAGS": "bits: 1 sun too low, 2 sun tangent, 4 water, 8 tree cover above 90 %, 16 snow where the cloud mask is set, "
+    "32 tree cover unknown, 64 shaded snow"
+}
+EXTENSIONS = (
+    "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+)
+
+
+def product_name(item: pystac.Item) -> str:
+    """Name of the snow product of an item."""
+    platform = str(item.properties.get("constellation") or item.properties.get("platform") or "")
+    short = (
+        "S2" if "sentinel-2" in platform else "L8" if "landsat" in platform else "SPOT" if "spot" in platform else "L2A"
+    )
+    tile = str(item.properties.get("grid:code") or item.id).split("-")[-1]
+    if str(item.properties.get("grid:code", "")).startswith("MGRS"):
+        tile = f"T{tile}"
+    when = item.datetime or item.common_metadata.start_datetime or datetime(1970, 1, 1, tzinfo=UTC)
+    return f"LIS_{short}-SNOW_{tile}_{when.astimezone(UTC):%Y%m%dT%H%M%S}_{VERSION}"
+
+
+def write_product(
+    folder: Path, source: pystac.Item, grid: GeoBox, layers: Mapping[str, np.ndarray], meta: Mapping[str, Any]
+) -> pystac.Item:
+    """Write a product below ``folder`` and return its item (also written into it)."""
+    name = product_name(source)
+    home = folder / name
+    home.mkdir(parents=True)
+    item = _item(name, source, grid, meta)
+    for layer, values in layers.items():
+        path = home / f"{name}_{layer}.tif"
+        write_raster(path, values, grid, None if layer in BIT_FIELDS else FILL, TITLES[layer])
+        item.add_asset(layer, _asset(path, layer, grid))
+    for suffix, text in (("MTD.json", _json(meta)), ("MTD.xml", _xml(name, meta)), ("HIST.txt", _histogram(meta))):
+        path = home / f"{name}_{suffix}"
+        path.write_text(text)
+        media = {"json": "application/json", "xml": "application/xml", "txt": "text/plain"}[path.suffix[1:]]
+        item.add_asset(suffix.replace(".", "_"), pystac.Asset(str(path), media_type=media, roles=["metadata"]))
+    (home / f"{name}.json").write_text(json.dumps(_relative(item, home)))
+    return item
+
+
+def write_raster(path: Path, values: np.ndarray, grid: GeoBox, nodata: int | None, title: str) -> None:
+    """A tiled, deflated GeoTIFF with overviews by nearest neighbour (codes are not averaged)."""
+    height, width = grid.shape
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width, "crs": str(grid.crs),
+        "transform": grid.affine, "compress": "deflate", "zlevel": 4, "num_threads": 2, "nodata": nodata,
+        "tiled": True, "blockxsize": 512, "blockysize": 512,
+    }  # fmt: skip
+    options = {"GDAL_NUM_THREADS": "2", "COMPRESS_OVERVIEW": "DEFLATE", "GDAL_TIFF_OVR_BLOCKSIZE": "512"}
+    with rasterio.Env(**options), rasterio.open(path, "w", **profile) as target:
+        target.write(values, 1)
+        target.set_band_description(1, title)
+        factors = [f for f in (2, 4, 8, 16) if min(height, width) // f >= 128]
+        if factors:
+            target.build_overviews(factors, Resampling.nearest)
+
+
+def _asset(path: Path, layer: str, grid: GeoBox) -> pystac.Asset:
+    entry: dict[str, Any] = {"name": layer, "data_type": "uint8", "tuile:kind": "class", "description": TITLES[layer]}
+    if layer not in BIT_FIELDS:
+        entry["nodata"] = FILL
+    entry["gsd"] = abs(float(grid.affine.a))
+    fields = {**_grid(grid), "bands": [entry]}
+    return pystac.Asset(str(path), media_type=pystac.MediaType.GEOTIFF, roles=["data"], extra_fields=fields)
+
+
+def _grid(grid: GeoBox) -> dict[str, Any]:
+    a = grid.affine
+    return {
+        "proj:code": str(grid.crs),
+        "proj:shape": [int(n) for n in grid.shape],
+        "proj:transform": [float(v) for v in (a.a, a.b, a.c, a.d, a.e, a.f)],
+    }
+
+
+def _item(name: str, source: pystac.Item, grid: GeoBox, meta: Mapping[str, Any]) -> pystac.Item:
+    kept = (
+        "platform", "constellation", "instruments", "gsd", "view:sun_azimuth", "view:sun_elevation", "view:off_nadir",
+        "view:azimuth", "sat:relative_orbit", "sat:orbit_state", "grid:code", "tuile:datatake", "start_datetime", "end_datetime",
+    )  # fmt: skip
+    properties = {k: source.properties[k] for k in kept if source.properties.get(k) is not None}
+    properties |= {
+        "gsd": abs(float(grid.affine.a)),
+        "created": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "processing:version": VERSION,
+        "proj:code": str(grid.crs),
+        "eo:snow_cover": round(float(meta["snow_percent"]), 4),
+        "eo:cloud_cover": round(float(meta["cloud_percent"]), 4),
+        "tuile:family": FAMILY,
+        "tuile:product": name.rsplit("_", 1)[0],
+        "lis:snow_line": meta["snow_line"] if meta["snow_line_found"] else None,
+        "lis:mode": meta["mode"],
+        "lis:fsc_law": meta["fsc_law"],
+    }
+    when = source.datetime
+    item = pystac.Item(name, source.geometry, source.bbox, when, {k: v for k, v in properties.items() if v is not None})
+    item.collection_id = COLLECTION
+    item.stac_extensions = list(EXTENSIONS)
+    item.properties["tuile:derived_from"] = [source.id]
+    return item
+
+
+def _relative(item: pystac.Item, home: Path) -> dict[str, Any]:
+    """The item with hrefs beside itself, so that the folder can be moved and ingested anywhere."""
+    out = item.to_dict(include_self_link=False, transform_hrefs=False)
+    for asset in out["assets"].values():
+        asset["href"] = "./" + Path(asset["href"]).relative_to(home).as_posix()
+    return out
+
+
+def _json(meta: Mapping[str, Any]) -> str:
+    return json.dumps(dict(meta), indent=1, default=str)
+
+
+def _xml(name: str, meta: Mapping[str, Any]) -> str:
+    root = ElementTree.Element("Snow_Product")
+    ElementTree.SubElement(root, "PRODUCT_ID").text = name
+    fields = {
+        "ZS": meta["snow_line"], "SnowPercent": meta["snow_percent"], "CloudPercent": meta["cloud_percent"],
+        "MODE": meta["mode"], "SENSOR": meta["sensor"], "FSC_LAW": meta["fsc_law"], "EXTENT_USED": json.dumps(meta["extent_used"]),
+    }  # fmt: skip
+    for key, value in fields.items():
+        ElementTree.SubElement(root, key).text = str(value)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _histogram(meta: Mapping[str, Any]) -> str:
+    rows = [" ".join(meta["histogram_columns"])]
+    rows += [" ".join(str(int(v)) for v in row) for row in meta["histogram"]]
+    return "\n".join(rows) + "\n"
