@@ -8,6 +8,7 @@ block is read, computed and dropped before the next: peak memory is a few blocks
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
