@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +35,7 @@ from backend.environment import Environments
 from backend.settings import Settings
 from backend.store.db import Database
 
+LOG = logging.getLogger("tuile.server")
 METADATA = frozenset({"root", "discovery", "collections", "processes", "formats"})
 
 
@@ -115,10 +118,17 @@ def _offers(settings: Settings) -> Offers:
     return Installed(settings)
 
 
+@cache
 def _process_specs() -> Mapping[str, dict[str, Any]]:
     from processes.registry import processes as registered
 
-    return {id: process.spec for id, process in registered().items()}
+    specs = {}
+    for id, process in registered().items():
+        try:
+            specs[id] = process.spec
+        except (OSError, ValueError) as error:  # one broken plug-in must not hide all the others
+            LOG.error("process '%s' has no readable definition and is not announced: %s", id, error)
+    return specs
 
 
 Wsgi = Callable[..., Iterable[bytes]]

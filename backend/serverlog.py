@@ -36,4 +36,5 @@ def configure(level: int | str = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("waitress").setLevel(logging.WARNING)
+    for chatty in ("waitress", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
