@@ -96,6 +96,8 @@ def ingest(
         _store(catalogue, found, outcome, known, report)
         if on_progress is not None:
             on_progress(done, len(todo), str(found.path))
+    if report.added or report.changed or report.removed:
+        catalogue.optimize()
     report.rejected.sort(key=lambda r: str(r.path))
     return report
 

@@ -76,6 +76,7 @@ item = Table(
     Column("hidden", Boolean, nullable=False, default=False),  # a newer version of the same observation is there
     Index("catalogue_item_time", "collection", "start", "id"),
     Index("catalogue_item_id", "collection", "id"),
+    Index("catalogue_item_tile", "collection", "tile", "start", "id"),
     Index("catalogue_item_product", "collection", "product"),
 )
 
