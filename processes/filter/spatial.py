@@ -42,7 +42,18 @@ def filter_bbox(data: xr.DataArray, extent: Mapping[str, Any]) -> xr.DataArray:
     keep_x = _between(data.coords[x].values, west, east)
     if crs is not None and crs.geographic and box[0] > box[2]:  # across the antimeridian
         keep_x |= _between(data.coords[x].values, west - 360, east - 360)
-    return data.isel({y: _span(_between(data.coords[y].values, south, north)), x: _span(keep_x)})
+    return _cut(data, _span(_between(data.coords[y].values, south, north)), _span(keep_x))
+
+
+def _cut(data: xr.DataArray, rows: slice | np.ndarray, cols: slice | np.ndarray) -> xr.DataArray:
+    """The pixels of some rows and columns. What is left may be one pixel: the cube remembers how large that is."""
+    y, x = cubes.spatial_dims(data)
+    out = data.isel({y: rows, x: cols})
+    xs, ys = data.coords[x].values, data.coords[y].values
+    if out.sizes[x] < 2 and out.sizes[y] < 2 and max(len(xs), len(ys)) > 1:
+        along = xs if len(xs) > 1 else ys
+        out.attrs = {**out.attrs, "resolution": abs(float(along[-1] - along[0])) / (len(along) - 1)}
+    return out
 
 
 def _between(centres: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -89,7 +100,7 @@ def filter_spatial(data: xr.DataArray, geometries: Any) -> xr.DataArray:
     y, x = cubes.spatial_dims(data)
     held = shapes(geometries, cubes.geobox_of(data).crs)
     rows, cols = _bounds(data, held)
-    cut = data.isel({y: rows, x: cols})
+    cut = _cut(data, rows, cols)
     if not cut.sizes[y] or not cut.sizes[x]:
         return cut
     return replace_where(cut, ~inside_cube(cut, held))

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from processes import cube as cubes
 from processes.errors import parameter_invalid
+from processes.extents import box_in, crs_name
 
 ALIGNS = ("lower-left", "upper-left", "lower-right", "upper-right")
 # pixels: coordinates this close are the same
@@ -71,9 +72,12 @@ def target_grid(source: GeoBox, resolution: Any, projection: Any, align: str) ->
     if crs is not None and crs != source.crs:
         natural = source.to_crs(crs, resolution="auto" if _same_units(crs, source.crs) else "fit")
         dx, dy = dx or abs(natural.resolution.x), dy or abs(natural.resolution.y)
-        box = source.footprint(crs).boundingbox if source.crs else natural.boundingbox
-        left, right = np.floor(box.left / dx + SAME), np.ceil(box.right / dx - SAME)
-        bottom, top = np.floor(box.bottom / dy + SAME), np.ceil(box.top / dy - SAME)
+        own = source.boundingbox
+        west, south, east, north = box_in(
+            (own.left, own.bottom, own.right, own.top, crs_name(str(source.crs))), str(crs)
+        )
+        left, right = np.floor(west / dx + SAME), np.ceil(east / dx - SAME)
+        bottom, top = np.floor(south / dy + SAME), np.ceil(north / dy - SAME)
         size = (int(top - bottom), int(right - left))
         return GeoBox(size, Affine(dx, 0, left * dx, 0, -dy, top * dy), crs)
     a = source.affine
