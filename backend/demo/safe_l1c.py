@@ -17,8 +17,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from backend.demo import atmosphere as atm
+from backend.demo import aux_data, safe_xml
 from backend.demo import radiometry as rm
-from backend.demo import safe_xml
 from backend.demo.observe import Acquisition, coarsen
 from backend.demo.raster import Raster
 from backend.demo.scene import Block, Statics, Truth, cloud_albedo
@@ -174,6 +174,7 @@ class SafeL1cSink:
             file.write(look, 0, 0)
         valid = max(self._counts["valid"], 1)
         cloud, snow = (100 * self._counts[k] / valid for k in ("cloud", "snow"))
+        aux_data.write(self.folder / "GRANULE" / self.names.granule / "AUX_DATA", self.acquisition)
         safe_xml.write(self.folder, self.acquisition, self.names, cloud, snow)
         shutil.rmtree(self.final, ignore_errors=True)
         self.folder.rename(self.final)

@@ -33,7 +33,7 @@ def test_layout(l1c: Archive) -> None:
     for product in l1c.products:
         assert re.fullmatch(r"S2[AB]_MSIL1C_\d{8}T\d{6}_N0510_R\d{3}_T31TGK_\d{8}T\d{6}\.SAFE", product.name)
         names = {p.name for p in product.rglob("*") if p.is_file()}
-        assert len(names) == 14 + 13 + 13 + 1 + 1 + 3
+        assert len(names) == 14 + 13 + 13 + 1 + 1 + 2 + 3
         assert not [n for n in names if n.endswith(".aux.xml")]
         for band in S2_BANDS:
             with rasterio.open(_image(product, band)) as src:
@@ -87,6 +87,32 @@ def test_metadata_has_the_structure_of_a_true_product(l1c: Archive, shared: Path
     left_out = ("GIPP_FILENAME", "IERS_BULLETIN_FILENAME", "ECMWF_DATA_REF")
     assert not {p for p in a - b if not p.split("/")[-1].startswith(left_out)}
     assert not b - a
+
+
+def test_embedded_forecast_is_the_world_s_own(l1c: Archive, shared: Path) -> None:
+    """Both GRIB files have the fields of a true granule, and values near the scene's truth."""
+    product, track = l1c.products[0], l1c.season.tracks[0]
+    for name in ("AUX_ECMWFT", "AUX_CAMSFO"):
+        (true,), (ours,) = (root.glob(f"GRANULE/*/AUX_DATA/{name}") for root in (shared / "data" / TRUE, product))
+        with rasterio.open(true) as a, rasterio.open(ours) as b:
+            assert b.driver == "GRIB"
+            assert a.shape == b.shape
+            elements = [[src.tags(k)["GRIB_ELEMENT"] for k in src.indexes] for src in (a, b)]
+            assert sorted(elements[0]) == sorted(elements[1])
+            instant = int(b.tags(1)["GRIB_VALID_TIME"].split()[0])
+            assert abs(instant - track.time.timestamp()) < 60
+            lon, lat = l1c.season.tiles[0].centre
+            row, col = b.index(lon, lat)
+            values = {tag: b.read(k)[max(row, 0), max(col, 0)] for k, tag in enumerate(elements[1], 1)}
+        if name == "AUX_ECMWFT":
+            assert values["MSL"] == pytest.approx(101325, abs=1)
+            assert values["TCO3"] * 46.694 == pytest.approx(0.3, abs=1e-4)
+            assert 2 < values["PWC"] < 50
+        else:
+            assert 0.02 < values["var207 of table 210 of center ECMWF"] < 0.6
+            with rasterio.open(l1c.folder / "truth" / "T31TGK" / f"{track.time:%Y%m%d}" / "aot.tif") as src:
+                truth = src.read(1).mean() * src.scales[0]
+            assert values["var207 of table 210 of center ECMWF"] == pytest.approx(truth, rel=0.6)
 
 
 def test_detector_masks(l1c: Archive) -> None:

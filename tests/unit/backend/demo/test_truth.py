@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,8 +15,11 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from backend.demo.archive import Archive
-from backend.demo.geometry import sun_angles
-from backend.demo.weather import cloud_depth, cloud_threshold
+from backend.demo.cover import GRASSLAND
+from backend.demo.geometry import Ground, PixelMap, Track, sun_angles
+from backend.demo.scene import Statics, World
+from backend.demo.surface import snow_fraction
+from backend.demo.weather import cloud_depth, cloud_threshold, make_weather
 from tests.unit.backend.demo.conftest import raster
 
 
@@ -62,16 +68,28 @@ def test_masks_agree_with_the_truth(archive: Archive) -> None:
         np.testing.assert_array_equal((mg2 & 8) > 0, (clm & 0b1100) > 0)
 
 
-def test_snow_follows_the_season(archive: Archive) -> None:
-    lines = [w.snow_line for w in archive.season.weather]
-    assert max(lines) - min(lines) > 800
-    tile = archive.products[0].name.split("_")[3]
-    with rasterio.open(archive.folder / "rasters" / f"DEM_{tile}.tif") as src:
-        height = src.read(1)
-    product = archive.products[int(np.argmin(lines)) * 2]
-    snow = _truth(archive, product, "snow_fraction")
-    if height.max() > min(lines) + 300:
-        assert snow[height > min(lines) + 300].mean() > snow[height < min(lines) - 300].mean()
+def test_snow_lies_above_a_line_that_moves_with_the_season() -> None:
+    height = np.tile(np.linspace(400, 3600, 200, dtype=np.float32), (40, 1))
+    y, x = np.mgrid[0:40, 0:200] * 30.0
+    lines = []
+    for month in (2, 4, 7, 11):
+        weather = make_weather(datetime(2024, month, 10, 10, 40, tzinfo=UTC), 0.5, 3, 44.6)
+        rows = [
+            [
+                snow_fraction(x[r, c], y[r, c], float(height[r, c]), 0.0, 0.0, 0, weather.snow_line, 3)
+                for c in range(200)
+            ]
+            for r in range(40)
+        ]
+        snow = np.array(rows)
+        assert snow[height > weather.snow_line + 350].min() > 0.9
+        assert snow[height < weather.snow_line - 350].max() < 0.1
+        lines.append(weather.snow_line)
+    assert lines[0] < lines[1] < lines[2] and lines[3] < lines[2]
+    # crowns hide it, northern slopes keep it
+    at = (0.0, 0.0, 2000.0)
+    assert snow_fraction(*at, 0.0, 0.0, 100, 1500.0, 3) < 0.3 < snow_fraction(*at, 0.0, 0.0, 0, 1500.0, 3)
+    assert snow_fraction(*at, 0.0, -0.4, 0, 2000.0, 3) > snow_fraction(*at, 0.0, 0.4, 0, 2000.0, 3)
 
 
 def test_ndvi_follows_the_fields(archive: Archive) -> None:
@@ -96,55 +114,80 @@ def test_both_zones_show_the_same_ground(archive: Archive) -> None:
             rasterio.open(folder / f"T{east}" / f"{name}.tif") as b,
         ):
             options = {"crs": a.crs, "transform": a.transform, "width": a.width, "height": a.height}
-            ones = np.zeros((1,), np.uint8)
             with WarpedVRT(b, resampling=Resampling.bilinear, nodata=-1, **options) as warped:
                 there = warped.read(1).astype(float)
             here = a.read(1).astype(float)
             both = there != -1
-            assert both.mean() > 0.3, ones
+            assert both.mean() > 0.3
             difference = (there - here)[both] * a.scales[0]
             limit = 0.5 if "elevation" in name else 0.004
             assert np.median(np.abs(difference)) < limit, name
 
 
-def test_shadow_is_the_cloud_displaced_along_the_sun(archive: Archive) -> None:
+def test_shadow_in_a_product_is_the_cloud_displaced_along_the_sun(archive: Archive) -> None:
     """Evaluated from the definition: the point whose line to the sun meets the cloud at its height is in its shadow."""
     season = archive.season
-    k = int(np.argmax([0.2 < w.cover < 0.8 for w in season.weather]))
-    track, weather = season.tracks[k], season.weather[k]
-    zenith, azimuth = sun_angles(track.time, season.lon, season.lat)
-    reach = np.tan(np.radians(zenith)) * np.array([np.sin(np.radians(azimuth)), np.cos(np.radians(azimuth))])
+    (k,) = [k for k, w in enumerate(season.weather) if 0.2 < w.cover < 0.8 and w.cirrus == 0]
+    track, weather, tile = season.tracks[k], season.weather[k], season.tiles[0]
+    zenith, azimuth = np.radians(sun_angles(track.time, season.lon, season.lat))
+    east, north = np.tan(zenith) * np.sin(azimuth), np.tan(zenith) * np.cos(azimuth)
     product = archive.products[2 * k]
-    tile = season.tiles[0]
     assert f"T{tile.name}" in product.name
-    from backend.demo.geometry import Ground, PixelMap
-
     pixels = PixelMap(Ground(season.lon, season.lat), tile.epsg, tile.transform, tile.size)
     x, y = pixels.block(0, 0, tile.size, tile.size)
     with rasterio.open(archive.folder / "rasters" / f"DEM_T{tile.name}.tif") as src:
         up = weather.base - src.read(1).astype(float)
     layer = (weather.size, cloud_threshold(weather.cover), weather.thickness, weather.seed)
-    shadow = _truth(archive, product, "shadow")
-    rows = range(0, tile.size, 12)
+    rows = range(0, tile.size, 6)
     depth = np.array(
-        [
-            [cloud_depth(x[r, c] + up[r, c] * reach[0], y[r, c] + up[r, c] * reach[1], *layer) for c in rows]
-            for r in rows
-        ]
+        [[cloud_depth(x[r, c] + up[r, c] * east, y[r, c] + up[r, c] * north, *layer) for c in rows] for r in rows]
     )
-    dark = shadow[::12, ::12]
+    dark = _truth(archive, product, "shadow")[::6, ::6]
     thick, none = depth > 1.0, depth == 0
-    assert (up > 200).all()
-    if thick.any():
-        assert dark[thick].min() > 0.3
-    if none.any() and weather.cirrus == 0:
-        assert dark[none].max() < 0.01
-    assert thick.any() or none.any()
+    assert thick.sum() > 50 and none.sum() > 50
+    assert dark[thick].min() > 0.3
+    assert dark[none].max() < 0.01
+    # and the picture is darker there
+    visible = _read(product, "SRE_B3")[::6, ::6].astype(float)
+    seen = (_read(product, "CLM_R1")[::6, ::6] & 2) == 0
+    assert np.median(visible[thick & seen & (visible > -9000)]) < 0.6 * np.median(
+        visible[none & seen & (visible > -9000)]
+    )
+
+
+def test_shadows_lie_where_sun_and_cloud_height_put_them() -> None:
+    """On flat ground the shadow is the cloud in the image, moved away from the sun and back by the view's parallax."""
+    step, side = 30.0, 360
+    y, x = np.mgrid[0:side, 0:side] * np.array(step).reshape(1, 1, 1)
+    y = -y
+    flat = np.zeros((side, side), np.float32)
+    ground = Statics(
+        x=x, y=y, z=flat + 500, gx=flat, gy=flat, code=np.full(flat.shape, GRASSLAND, np.uint8),
+        parcel=flat.astype(np.uint32), texture=flat.astype(np.int8), trees=flat.astype(np.uint8), wet=flat.astype(np.uint8),
+    )  # fmt: skip
+    when = datetime(2024, 9, 15, 10, 40, tzinfo=UTC)
+    track = Track(8, 1, "A", when, 62_000.0)
+    weather = replace(make_weather(when, 0.5, 3, 44.6), cover=0.3, base=2000.0, size=1500.0, cirrus=0.0)
+    truth = World(3, 6.7, 44.6).truth(ground, flat, track, weather)
+    zenith, azimuth = np.radians(sun_angles(when, 6.7, 44.6))
+    east, north = track.look(np.array(5000.0), np.array(-5000.0))
+    dx = 1500.0 * (east - np.tan(zenith) * np.sin(azimuth)) / step
+    dy = 1500.0 * (north - np.tan(zenith) * np.cos(azimuth)) / step
+    cloud, shadow = truth.cloud > 1, truth.shade > 0.5
+    assert 0.05 < cloud.mean() < 0.6
+
+    def overlap(cols: float, rows: float) -> float:
+        moved = np.roll(cloud, (round(rows), round(cols)), (0, 1))[80:-80, 80:-80]
+        there = shadow[80:-80, 80:-80]
+        return float((moved & there).sum() / (moved | there).sum())
+
+    assert np.hypot(dx, dy) > 20
+    assert overlap(dx, -dy) > 0.85
+    assert overlap(-dx, dy) < 0.5
+    assert overlap(0, 0) < 0.6
 
 
 def test_quality_indices_count_the_masks(archive: Archive) -> None:
-    from xml.etree import ElementTree
-
     for product in archive.products:
         root = ElementTree.parse(next(product.glob("*_MTD_ALL.xml"))).getroot()
         stated = {e.get("name"): e.text for e in root.iter("QUALITY_INDEX")}
