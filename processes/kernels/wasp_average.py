@@ -108,12 +108,12 @@ def _lower_median(values, n, ranked):
 
 
 @njit(nogil=True, cache=True)
-def _select_row(cls, guide, weight, choice, cell, i, robust, limits, share, flags, clear, values, index, ranked):
+def _select_row(cls, guide, weight, choice, cell, i, days, robust, limits, share, flags, clear, values, index, ranked):
     """Decide one row: category per pixel (``flags``), integer share of each date (``share``), number of clear dates."""
     dates, _, width = cls.shape
     for x in range(width):
         land, snow, water, cloud = 0, 0, 0, 0
-        last_snow, last_water = -1, -1
+        last_snow, last_water = -np.inf, -np.inf
         for t in range(dates):
             c = cls[t, i, x]
             share[t, x] = 0.0
@@ -123,10 +123,10 @@ def _select_row(cls, guide, weight, choice, cell, i, robust, limits, share, flag
                 land += 1
             elif c == SNOW:
                 snow += 1
-                last_snow = t
+                last_snow = max(last_snow, days[t])
             elif c == WATER:
                 water += 1
-                last_water = t
+                last_water = max(last_water, days[t])
             elif c == CLOUD:
                 cloud += 1
         clear[x] = land + snow + water
@@ -188,7 +188,7 @@ def average_block(
     values, index, ranked = np.empty(dates, np.float32), np.empty(dates, np.int64), np.empty(dates, np.float32)
     for i in range(height):
         _select_row(
-            cls, guide, weight, choice, cell, i, robust, limits, share, flag[i], clear[i], values, index, ranked,
+            cls, guide, weight, choice, cell, i, days, robust, limits, share, flag[i], clear[i], values, index, ranked,
         )  # fmt: skip
         sum_w[:] = 0.0
         sum_d[:] = 0.0

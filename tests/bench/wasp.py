@@ -9,6 +9,7 @@ CPU time of reading alone, of our own computing inside the run and of writing, p
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import resource
 import tempfile
 import time
@@ -25,7 +26,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from processes.env import Env, Limits
-from processes.stages import make_task
+from processes.stages import Task, make_task
 from processes.wasp import chain, sources
 from processes.wasp.composite import Block, Options, average, classify
 from processes.wasp.product import ProductWriter
@@ -131,6 +132,12 @@ def _asset(item: pystac.Item, path: Path, values: np.ndarray, resolution: float,
     item.add_asset(band, pystac.Asset(str(path), extra_fields=fields))
 
 
+def _peak_of(task: Task, out: str, threads: int) -> int:
+    """Peak resident memory (KiB) of a process that makes one product."""
+    chain.produce(task, Path(out), Env(limits=Limits(threads=threads)))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _timed(work: Callable[[], Any]) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     work()
@@ -179,10 +186,11 @@ def product_speed(scene: Scene, size: int, threads: int, tile: int) -> None:
         task = make_task(chain.CHAIN, items, {"date": scene.synthesis.isoformat()})
         env = Env(limits=Limits(threads=threads))
         wall, cpu = _timed(lambda: chain.produce(task, folder / "out", env))
+        with multiprocessing.get_context("spawn").Pool(1) as alone:  # a process that does nothing else
+            peak = alone.apply(_peak_of, (task, str(folder / "again"), threads)) / 2**20
     pixels = size * size * len(items) / 1e6
     compute = cpu - spent["read"] - spent["write"]
     scale = (tile / size) ** 2
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"product: {size} px, {len(items)} dates, 10 bands, {pixels:.0f} Mpix*date, {stored / 2**20:.0f} MB on disk")
     print(f"product: plain reading   wall {read_wall:6.2f} s   cpu {read_cpu:6.2f} s")
     print(
@@ -191,7 +199,7 @@ def product_speed(scene: Scene, size: int, threads: int, tile: int) -> None:
     print(
         f"product: compute         cpu  {compute:6.2f} s   compute/reading {compute / read_cpu:.2f}   {pixels / compute:.1f} Mpix*date per core-s"
     )
-    print(f"product: peak memory     {peak:.2f} GiB of the whole benchmark process")
+    print(f"product: peak memory     {peak:.2f} GiB, the whole process")
     print(
         f"product: scaled to a {tile} px tile: reading {read_cpu * scale:.0f} cpu-s, compute {compute * scale:.0f} cpu-s, all {wall * scale:.0f} s wall"
     )
