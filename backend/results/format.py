@@ -88,8 +88,8 @@ class Format:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Entry of ``GET /file_formats``. Every schema has a ``subtype``: the API's definition takes it for a process
-        parameter's otherwise and its validators refuse it."""
+        """Entry of ``GET /file_formats``. A parameter is a JSON Schema with a description beside; every one has a
+        ``subtype``: the API's definition takes it for several things at once otherwise and its validators refuse it."""
         return {
             "title": self.title,
             "description": self.description,
@@ -98,14 +98,8 @@ class Format:
                 name: {
                     "description": p["description"],
                     "required": False,
-                    "default": p["schema"]["default"],
-                    "schema": {"subtype": name.replace("_", "-"), **p["schema"]},
-                }
-                if "default" in p["schema"]
-                else {
-                    "description": p["description"],
-                    "required": False,
-                    "schema": {"subtype": name.replace("_", "-"), **p["schema"]},
+                    "subtype": name.replace("_", "-"),
+                    **p["schema"],
                 }
                 for name, p in self.parameters.items()
             },

@@ -119,7 +119,7 @@ def test_file_formats_document() -> None:
         assert entry["title"] and entry["description"] and entry["gis_data_types"]
         assert "filename_prefix" in entry["parameters"]
         for parameter in entry["parameters"].values():
-            assert parameter["description"] and parameter["schema"]["subtype"] and parameter["required"] is False
+            assert parameter["description"] and parameter["subtype"] and parameter["required"] is False
 
 
 @pytest.mark.parametrize("prefix", ["../evil", "/etc/x", "", ".hidden", "a/b"])
