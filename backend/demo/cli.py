@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,6 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backend.demo.archive import FAMILIES, Plan, generate
 
 _DEFAULT = Plan()
+
+
+BENCHMARK: dict[str, object] = {
+    "size": 10980,
+    "tiles": "31TGK",
+    "bands": "B02,B03,B04,B08",
+    "sre": False,
+    "truth": False,
+}
+"""What --benchmark means where an option is not given: one whole tile, four bands, 12 dates."""
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -78,49 +88,41 @@ def _names(value: str) -> tuple[str, ...]:
 @click.option(
     "--compression", type=click.Choice(["deflate", "zstd", "none"]), default=_DEFAULT.compression, show_default=True
 )
+@click.option("--benchmark", is_flag=True, help="One whole tile, four bands, no truth, no SRE: for speed measurements.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes; default one per core.")
-def demo_archive(
-    directory: Path,
-    start: datetime,
-    tiles: str,
-    orbits: str,
-    families: str,
-    bands: str,
-    workers: int | None,
-    **options: object,
-) -> None:
+@click.pass_context
+def demo_archive(ctx: click.Context, directory: Path, benchmark: bool, workers: int | None, **chosen: Any) -> None:
     """Write a synthetic satellite archive with its truth into DIR.
 
     Terrain, fields through their seasons, rivers, snow, clouds with their shadows and haze, as Sentinel-2 and Landsat
-    products in their true layouts. A whole tile for benchmarks: --size 10980 --tiles 31TGK --no-truth --no-sre.
+    products in their true layouts.
     """
     started = time.monotonic()
+    if benchmark:
+        given = click.core.ParameterSource.DEFAULT
+        chosen |= {k: v for k, v in BENCHMARK.items() if ctx.get_parameter_source(k) == given}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        numbers = tuple(int(o) for o in _names(orbits))
-    except ValueError:
-        raise click.BadParameter(
-            f"{orbits!r} is not a list of orbit numbers such as 8,108", param_hint="--orbits"
-        ) from None
     with Progress(*columns, console=Console(stderr=True)) as bar:
         job = bar.add_task("starting", total=None)
+
+        def show(name: str, done: int, whole: int) -> None:
+            bar.update(job, description=name, completed=done, total=whole)
+
         try:
-            made = generate(
-                directory,
-                workers=workers,
-                progress=lambda name, done, whole: bar.update(job, description=name, completed=done, total=whole),
-                start=start.date(),
-                tiles=_names(tiles),
-                orbits=numbers,
-                families=_names(families),
-                bands=_names(bands),
-                **options,
-            )
+            made = generate(directory, workers=workers, progress=show, **_options(chosen))
         except ValueError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
             raise click.ClickException(f"cannot write {directory}: {error}") from None
     size = sum(p.stat().st_size for p in directory.rglob("*") if p.is_file())
-    click.echo(
-        f"{len(made.products)} products in {directory}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s"
-    )
+    took = time.monotonic() - started
+    click.echo(f"{len(made.products)} products in {directory}: {size / 1e6:.0f} MB in {took:.0f} s")
+
+
+def _options(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Command-line values as `Plan` has them. Raises ValueError."""
+    lists = {k: _names(chosen[k]) for k in ("tiles", "families", "bands")}
+    orbits = _names(chosen["orbits"])
+    if not all(o.isdigit() and 1 <= int(o) <= 143 for o in orbits):
+        raise ValueError(f"orbits must be numbers from 1 to 143, such as 8,108: got {chosen['orbits']}")
+    return chosen | lists | {"orbits": tuple(int(o) for o in orbits), "start": chosen["start"].date()}

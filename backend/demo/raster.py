@@ -18,6 +18,8 @@ import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 Compression = Literal["deflate", "zstd", "none"]
@@ -104,6 +106,9 @@ class Raster:
                 # no .aux.xml beside what says everything itself
                 with rasterio.Env(GDAL_PAM_ENABLED=False):
                     rasterio.shutil.copy(name, self.path, **self._options())
+        except (RasterioError, CPLE_BaseError) as problem:
+            # GDAL's own errors do not cross process boundaries
+            raise OSError(f"{self.path.name}: {problem}") from None
         finally:
             if self._memory:
                 self._memory.close()
