@@ -4,5 +4,6 @@ from processes.lis.cubes import snow_metadata
 from processes.lis.season import merge_snow, snow_synthesis
 from processes.lis.snow import lis_snow
 from processes.lis.snowline import snow_line
+from processes.lis.stage import CHAIN
 
-__all__ = ["lis_snow", "merge_snow", "snow_line", "snow_metadata", "snow_synthesis"]
+__all__ = ["CHAIN", "lis_snow", "merge_snow", "snow_line", "snow_metadata", "snow_synthesis"]

@@ -72,7 +72,7 @@ def lis_snow(
     family = guess_sensor([*names, *mask_names]) if sensor == "auto" else sensor_of(sensor)
     grid = cubes.geobox_of(data)
     service = env or Env()
-    elevation = _elevation(dem, data, grid, service)
+    elevation = _elevation(dem, data, grid, service, mode)
     trees = _static(tcd, data, grid, "tcd") if tcd is not None else _archived("TCD", grid, service, 255)
     wet = _static(water, data, grid, "water") if water is not None else _archived("WATER", grid, service, 0)
     shade = _static(relief_shadow, data, grid, "relief_shadow") if relief_shadow is not None else None
@@ -194,19 +194,20 @@ def _static(aux: xr.DataArray, data: xr.DataArray, grid: GeoBox, parameter: str)
     return da.from_delayed(moved, grid.shape, np.float32)
 
 
-def _elevation(dem: Any, data: xr.DataArray, grid: GeoBox, env: Env) -> Any:
+def _elevation(dem: Any, data: xr.DataArray, grid: GeoBox, env: Env, mode: str = "plus") -> Any:
+    """Elevation on a grid: the cube given, else from the archive. Voids: see `processes.lis.terrain`."""
     if isinstance(dem, xr.DataArray):
         return _static(dem, data, grid, "dem")
     if dem is not None and not isinstance(dem, str):
         raise parameter_invalid("dem", "it must be a cube of elevations or the id of a collection.")
     bands = find_dem(grid, env, dem or "DEM")
     if not isinstance(data.data, da.Array):
-        return warp_dem(bands, grid)[0]
-    return da.from_delayed(dask.delayed(_warped, pure=False)(bands, grid), grid.shape, np.int16)
+        return _warped(bands, grid, mode)
+    return da.from_delayed(dask.delayed(_warped, pure=False)(bands, grid, mode), grid.shape, np.int16)
 
 
-def _warped(bands: Sequence[Any], grid: GeoBox) -> np.ndarray:
-    return warp_dem(bands, grid)[0]
+def _warped(bands: Sequence[Any], grid: GeoBox, mode: str) -> np.ndarray:
+    return warp_dem(bands, grid, fill_voids=mode == "plus")[0]
 
 
 def _archived(collection: str, grid: GeoBox, env: Env, fill: int) -> Any:

@@ -46,7 +46,7 @@ def produce(task: Task, out: Path, env: Env) -> list[pystac.Item]:
 def _one(item: pystac.Item, out: Path, env: Env, given: dict[str, Any], settings: Params, mode: str) -> pystac.Item:
     source = open_item(item, given.get("sensor") or "auto")
     elevation = find_dem(source.grid, env, given.get("dem") or "DEM")
-    dem, share = warp_dem(elevation, source.grid)
+    dem, share = warp_dem(elevation, source.grid, fill_voids=mode == "plus")
     if share < 1:
         env.log("warning", f"{item.id}: the DEM covers {100 * share:.1f} % of the tile; elevation is 0 elsewhere.")
     block = replace(read_item(source), dem=dem)

@@ -1,7 +1,8 @@
 """Elevation, tree cover and water of the archive on the grid of a scene.
 
-Elevation is warped with a cubic spline, voids of the source written as 0 before (as let-it-snow prepares its DEM); classes
-are taken by nearest neighbour. A scene is warped whole, so the result does not depend on how it is cut.
+Elevation is warped with a cubic spline. Voids of the source are written as 0 before in mode ``lis``, as let-it-snow prepares
+its DEM, and filled from around them in mode ``plus``. Classes are taken by nearest neighbour. A scene is warped whole, so the
+result does not depend on how it is cut.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
+from rasterio.fill import fillnodata
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
@@ -23,6 +25,7 @@ from processes.load.items import Band, item_bands
 from processes.load.read import read_window
 
 MARGIN = 8  # source pixels around the target, so that the spline sees its neighbours
+REACH = 100  # source pixels from which a void is filled
 
 
 def archive_bands(collection: str, name: str, geobox: GeoBox, env: Env) -> list[Band]:
@@ -50,11 +53,11 @@ def find_dem(geobox: GeoBox, env: Env, collection: str = "DEM") -> list[Band]:
     return found
 
 
-def warp_dem(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, float]:
+def warp_dem(bands: Sequence[Band], geobox: GeoBox, *, fill_voids: bool = True) -> tuple[np.ndarray, float]:
     """Elevation on a grid: int16 metres, and the share of the grid that some source covers.
 
     Sources on one grid are joined before the warp, so there is no seam; of several grids the first that covers a
-    pixel wins, finest first.
+    pixel wins, finest first. ``fill_voids`` False leaves voids at 0.
     """
     groups: dict[Any, list[Band]] = {}
     for band in sorted(bands, key=_metres):
@@ -66,7 +69,9 @@ def warp_dem(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, float]:
         joined = _join(members, geobox)
         if joined is None:
             continue
-        values, known, transform = joined
+        values, known, voids, transform = joined
+        if fill_voids and voids.any():
+            values = fillnodata(values, mask=~voids, max_search_distance=REACH)
         crs = str(members[0].geobox.crs)
         target = _warp(values, transform, crs, geobox, Resampling.cubic_spline)
         here = _warp(known, transform, crs, geobox, Resampling.nearest) > 0
@@ -84,7 +89,7 @@ def warp_class(bands: Sequence[Band], geobox: GeoBox, fill: int) -> np.ndarray:
         joined = _join([band], geobox)
         if joined is None:
             continue
-        values, known, transform = joined
+        values, known, _, transform = joined
         crs = str(band.geobox.crs)
         here = _warp(known, transform, crs, geobox, Resampling.nearest) > 0
         np.copyto(
@@ -118,8 +123,9 @@ def _warp(values: np.ndarray, transform: Affine, crs: str, target: GeoBox, metho
     return out
 
 
-def _join(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray, Affine] | None:
-    """What bands of one grid hold under ``geobox``: values with voids 0 (float32), 1 where a file is, transform."""
+def _join(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray, np.ndarray, Affine] | None:
+    """What bands of one grid hold under ``geobox``: values (float32, voids 0), 1 where a file is, the
+    voids, transform."""
     parts: list[tuple[int, int, np.ndarray, Band]] = []
     first = bands[0].geobox.affine
     for band in bands:
@@ -138,6 +144,7 @@ def _join(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray
     top, left = min(p[0] for p in parts), min(p[1] for p in parts)
     shape = max(p[0] + p[2].shape[0] for p in parts) - top, max(p[1] + p[2].shape[1] for p in parts) - left
     values, known = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    filled = np.zeros(shape, bool)
     for row, col, data, band in parts:
         where = np.s_[row - top : row - top + data.shape[0], col - left : col - left + data.shape[1]]
         valid = np.isfinite(data) if data.dtype.kind == "f" else np.ones(data.shape, bool)
@@ -146,4 +153,5 @@ def _join(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray
         physical = (data.astype(np.float32) + np.float32(band.offset_dn)) * np.float32(band.scale)
         values[where] = np.where(valid, physical, values[where])
         known[where] = 1
-    return values, known, first * Affine.translation(left, top)
+        filled[where] |= valid
+    return values, known, (known > 0) & ~filled, first * Affine.translation(left, top)
