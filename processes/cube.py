@@ -35,6 +35,12 @@ _DEFAULT_KINDS = {
     "geometries": GEOMETRY,
 }
 
+# Band names of the STAC electro-optical extension: they may stand for a band of another name
+COMMON_NAMES = frozenset(
+    "pan coastal blue green green05 yellow red rededge rededge071 rededge075 rededge078 nir nir08 nir09 cirrus "
+    "swir16 swir22 lwir lwir11 lwir12".split()
+)
+
 
 def cube(
     values: Any,

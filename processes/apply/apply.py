@@ -11,7 +11,6 @@ import xarray as xr
 from processes import cube as cubes
 from processes.blocks import map_blocks
 from processes.callback import Callback, LabeledArray
-from processes.callback_graphs import labels_named
 from processes.demand import EVERYTHING, Demand, passes
 from processes.errors import ProcessError, parameter_invalid
 from processes.probe import answer, callback_dtype, decode, probe_array
@@ -44,7 +43,8 @@ def apply_dimension_demand(args: Mapping[str, Any], demand: Demand) -> dict[str,
     if name == "t":
         return {"data": demand.with_(interval=None, whole=demand.whole | {name})}
     if name == "bands":
-        return {"data": demand.with_(bands=labels_named(args.get("process")))}
+        # bands the callback does not name count too: labels stay only if as many values come out as went in
+        return {"data": demand.with_(bands=None)}
     return {"data": EVERYTHING}
 
 

@@ -26,7 +26,8 @@ def apply_kernel_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, De
     if args.get("border") == "wrap" or not isinstance(kernel, list) or not all(isinstance(r, list) for r in kernel):
         return {"data": EVERYTHING}
     reach = max(len(kernel), *(len(r) for r in kernel)) // 2 if kernel else 0
-    return {"data": demand.with_(geometries=None, buffer=demand.buffer + reach)}
+    # weights are for these pixels: a coarser overview would be another filter
+    return {"data": demand.with_(geometries=None, buffer=demand.buffer + reach, resolution=None, crs=None)}
 
 
 @process(demand=apply_kernel_demand)

@@ -18,12 +18,10 @@ from processes.registry import process
 
 
 def filter_bands_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
-    """Narrows the bands to those named. Wavelengths need the metadata of all bands: they narrow nothing.
-
-    Common names are passed as they are: who loads knows both kinds of name.
-    """
+    """Narrows the bands to those named. Common names and wavelengths need the metadata of all bands."""
     names = args.get("bands") or ()
-    if args.get("wavelengths") or not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+    plain = isinstance(names, (list, tuple)) and all(isinstance(n, str) and n not in cubes.COMMON_NAMES for n in names)
+    if args.get("wavelengths") or not plain:
         return {"data": demand.with_(bands=None)}
     return {"data": demand.with_(bands=tuple(dict.fromkeys(names)) or None)}
 

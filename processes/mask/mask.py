@@ -1,4 +1,4 @@
-"""`mask`, `mask_polygon`: replace pixels."""
+"""`mask`: replace the pixels that another cube names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes.blocks import map_blocks
-from processes.demand import Demand, passes
+from processes.demand import Demand
 from processes.errors import ProcessError, parameter_invalid
-from processes.geometries import inside_cube, polygons
 from processes.probe import decode, decoded_dtype
 from processes.registry import process
 from processes.resample.grids import grids_of, same_grid
@@ -112,18 +111,3 @@ def _written(data: xr.DataArray, replacement: Any) -> tuple[np.dtype, Any]:
     limits = np.iinfo(data.dtype)
     fits = limits.min <= whole <= limits.max
     return (data.dtype if fits else np.result_type(data.dtype, np.min_scalar_type(whole))), whole
-
-
-def mask_polygon_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
-    """What is wanted of the output is wanted of ``data``: pixels outside keep their values or get the replacement."""
-    return passes(args, demand)
-
-
-@process(demand=mask_polygon_demand)
-def mask_polygon(data: xr.DataArray, mask: Any, replacement: Any = None, inside: bool = False) -> xr.DataArray:
-    """Pixels outside all polygons (``inside``: in any of them) become ``replacement``, by default nodata.
-
-    A pixel is inside if its centre is, holes excepted. Raises ``ProcessParameterInvalid``, ``DimensionMissing``.
-    """
-    held = inside_cube(data, polygons(mask, cubes.geobox_of(data).crs))
-    return replace_where(data, held if inside else ~held, replacement)

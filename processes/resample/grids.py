@@ -70,8 +70,9 @@ def target_grid(source: GeoBox, resolution: Any, projection: Any, align: str) ->
     if crs is None and not dx and not dy:
         raise parameter_invalid("resolution", "give a resolution or a projection")
     if crs is not None and crs != source.crs:
-        natural = source.to_crs(crs, resolution="auto" if _same_units(crs, source.crs) else "fit")
-        dx, dy = dx or abs(natural.resolution.x), dy or abs(natural.resolution.y)
+        if not dx or not dy:
+            natural = source.to_crs(crs, resolution="auto" if _same_units(crs, source.crs) else "fit")
+            dx, dy = dx or abs(natural.resolution.x), dy or abs(natural.resolution.y)
         own = source.boundingbox
         west, south, east, north = box_in(
             (own.left, own.bottom, own.right, own.top, crs_name(str(source.crs))), str(crs)

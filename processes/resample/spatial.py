@@ -28,22 +28,22 @@ def resample_spatial_demand(args: Mapping[str, Any], demand: Demand) -> dict[str
     steps = resolution if isinstance(resolution, (list, tuple)) else [resolution]
     if not all(isinstance(s, (int, float)) for s in steps) or isinstance(projection, Mapping):
         return {"data": EVERYTHING}
-    step = float(min(steps)) or None
+    step, largest = float(min(steps)) or None, float(max(steps))
     crs = None
     box = None
     if projection is not None:
         try:
             crs = crs_name(projection)
-            box = _widened(demand.box, crs, step) if demand.box and step else None
+            margin = (_MARGIN + demand.buffer) * largest
+            box = _widened(demand.box, crs, margin) if demand.box and step else None
         except ProcessError:
             return {"data": EVERYTHING}
     return {"data": demand.with_(box=box, geometries=None, buffer=0, resolution=step, crs=crs)}
 
 
-def _widened(box: Box, crs: str, step: float) -> Box:
-    """``box`` in ``crs``, with the margin that resampling to pixels of ``step`` reads around it."""
+def _widened(box: Box, crs: str, margin: float) -> Box:
+    """``box`` in ``crs``, with a margin (units of ``crs``) for what resampling reads around it."""
     west, south, east, north = box_in(box, crs)
-    margin = _MARGIN * step
     return west - margin, south - margin, east + margin, north + margin, crs
 
 
@@ -65,10 +65,11 @@ def resample_spatial(
 
 def resample_cube_spatial_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
     """The target needs the area of the output; ``data`` too, with a margin where the method's reach is known."""
-    target = Demand(box=demand.box, geometries=None, buffer=demand.buffer, interval=None)
+    target = Demand(box=demand.box, buffer=demand.buffer)
+    data = demand.with_(geometries=None, resolution=None, crs=None)
     if args.get("method", "near") != "near":
-        return {"data": demand.with_(box=None, geometries=None, buffer=0), "target": target}
-    return {"data": demand.with_(geometries=None, box=grown(demand.box), buffer=demand.buffer + 2), "target": target}
+        return {"data": data.with_(box=None, buffer=0), "target": target}
+    return {"data": data.with_(box=grown(demand.box), buffer=demand.buffer + 2), "target": target}
 
 
 def grown(box: Box | None, metres: float = 200.0) -> Box | None:

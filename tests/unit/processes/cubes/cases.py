@@ -35,7 +35,8 @@ from processes.combine.merge import merge_cubes
 from processes.filter.labels import filter_bands, filter_labels, filter_temporal
 from processes.filter.spatial import filter_bbox, filter_spatial
 from processes.filter.trim import trim_cube
-from processes.mask.mask import mask_, mask_polygon
+from processes.mask.mask import mask_
+from processes.mask.mask_polygon import mask_polygon
 from processes.reduce.dimension import reduce_dimension, reduce_spatial
 from processes.resample.spatial import resample_cube_spatial, resample_spatial
 from processes.resample.temporal import resample_cube_temporal

@@ -19,7 +19,8 @@ from processes.callback import LabeledArray
 from processes.combine.merge import merge_cubes
 from processes.errors import ProcessError
 from processes.filter.labels import filter_labels, filter_temporal
-from processes.mask.mask import mask_, mask_polygon
+from processes.mask.mask import mask_
+from processes.mask.mask_polygon import mask_polygon
 from processes.reduce.dimension import reduce_dimension
 from processes.resample.spatial import resample_cube_spatial, resample_spatial
 from tests.unit.processes.cubes.samples import Make, box, building, computed, geojson, months, values

@@ -23,7 +23,8 @@ from processes.errors import ProcessError
 from processes.filter.spatial import filter_bbox, filter_spatial
 from processes.filter.trim import trim_cube
 from processes.geometries import pixels_inside
-from processes.mask.mask import mask_, mask_polygon
+from processes.mask.mask import mask_
+from processes.mask.mask_polygon import mask_polygon
 from processes.reduce.dimension import reduce_dimension
 from processes.resample import warp as warping
 from processes.resample.grids import grid_of, target_grid
