@@ -37,8 +37,28 @@ _DEFAULT_KINDS = {
 
 # Band names of the STAC electro-optical extension: they may stand for a band of another name
 COMMON_NAMES = frozenset(
-    "pan coastal blue green green05 yellow red rededge rededge071 rededge075 rededge078 nir nir08 nir09 cirrus "
-    "swir16 swir22 lwir lwir11 lwir12".split()
+    [
+        "pan",
+        "coastal",
+        "blue",
+        "green",
+        "green05",
+        "yellow",
+        "red",
+        "rededge",
+        "rededge071",
+        "rededge075",
+        "rededge078",
+        "nir",
+        "nir08",
+        "nir09",
+        "cirrus",
+        "swir16",
+        "swir22",
+        "lwir",
+        "lwir11",
+        "lwir12",
+    ]
 )
 
 
