@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -169,3 +170,13 @@ def test_files_are_never_compressed(server: Server, alice: FlaskClient, job: str
     href = alice.get(f"{API}/jobs/{job}/results").json["assets"]["openEO.tif"]["href"]
     answer = server.anonymous.get(href, headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in answer.headers and len(answer.data) == 10240
+
+
+def test_statuses_are_those_of_the_standard(shared: Path) -> None:
+    standard = json.loads((shared / "openeo/assets/openeo-api/errors.json").read_text())
+    wrong = {
+        c: (OpenEOError(c, "x").status, e["http"])
+        for c, e in standard.items()
+        if OpenEOError(c, "x").status != e["http"]
+    }
+    assert wrong == {} and len(standard) > 50
