@@ -12,8 +12,9 @@ from numba import njit
 def sweep(dem, east, north, drop, shade):
     """Mark pixels that lie below the shadow of what stands between them and the sun.
 
-    The shadow's height is carried from pixel to pixel along the ray: H <- max(H - drop, z), so the cost does not
-    depend on how long shadows are.
+    Parallel rays, one per pixel of the line they cross, carry the shadow's height away from the sun line by line:
+    H <- max(H - drop, z), with z between two pixels where the ray passes between them. A pixel is dark if it lies below H of
+    its two nearest rays. The cost does not depend on how long shadows are, and nothing is smeared on the way.
 
     Parameters
     ----------
@@ -25,31 +26,48 @@ def sweep(dem, east, north, drop, shade):
     h, w = dem.shape
     vertical = abs(north) >= abs(east)
     lines, length = (h, w) if vertical else (w, h)
-    # source pixel in the line before (towards the sun), fractional across
-    shift = (east / abs(north) if vertical else -north / abs(east)) if max(abs(east), abs(north)) > 0 else 0.0
+    # how far a ray moves across towards the sun, per line
+    shift = east / abs(north) if vertical else -north / abs(east)
+    if abs(shift) < 1e-9:
+        shift = 0.0
     backwards = (north < 0) if vertical else (east > 0)  # the sun is at the high-index side
-    before, now = np.full(length, -np.inf), np.empty(length)
-    whole = math.floor(shift)
-    part = shift - whole
+    base = math.floor(min(0.0, shift * lines))
+    height = np.full(length + math.ceil(abs(shift) * lines) + 3, -np.inf)
+    line = np.empty(length)
     for step in range(lines):
         k = lines - 1 - step if backwards else step
         for i in range(length):
-            a, b = i + whole, i + whole + 1
-            high = -np.inf
-            if 0 <= a < length and 0 <= b < length:
-                if before[a] > -np.inf and before[b] > -np.inf:
-                    high = before[a] * (1.0 - part) + before[b] * part
-            elif part == 0.0 and 0 <= a < length:
-                high = before[a]
-            high -= drop
-            z = np.float64(dem[k, i] if vertical else dem[i, k])
-            dark = 1 if z < high - 1e-3 else 0
+            line[i] = dem[k, i] if vertical else dem[i, k]
+        moved = shift * step
+        whole = math.floor(moved)
+        part = moved - whole
+        first = int(whole) - base
+        for i in range(length):
+            left, right = height[first + i], height[first + i + 1]
+            if part == 0.0 or right == -np.inf:
+                high = left
+            elif left == -np.inf:
+                high = right
+            else:
+                high = left * (1.0 - part) + right * part
+            dark = 1 if line[i] < high - drop - 1e-3 else 0
             if vertical:
                 shade[k, i] = dark
             else:
                 shade[i, k] = dark
-            now[i] = max(z, high)
-        before, now = now, before
+        for i in range(length + 1):
+            # ray first + i crosses this line at i - part
+            if part == 0.0:
+                if i == length:
+                    break
+                z = line[i]
+            elif i == 0:
+                z = line[0]
+            elif i == length:
+                z = line[length - 1]
+            else:
+                z = line[i - 1] * part + line[i] * (1.0 - part)
+            height[first + i] = max(height[first + i] - drop, z)
 
 
 @njit(nogil=True, cache=True)
