@@ -41,6 +41,7 @@ def demo_command(folder: Path, serve: bool, port: int) -> None:
     archive, data = folder / "archive", folder / "data"
     make_archive(archive, console)
     password = make_user(data, archive)
+    index_archive(data, archive, console)
     with server(archive, data, port) as url:
         console.print(f"Server: [bold]{url}[/]  (user [bold]{USER}[/], password [bold]{password}[/])")
         tif = folder / "ndvi.tif"
@@ -89,6 +90,15 @@ def make_user(data: Path, archive: Path) -> str:
             known.password_hash = hashed
     database.close()
     return password
+
+
+def index_archive(data: Path, archive: Path, console: Any) -> None:
+    """What ``tuile ingest`` does, on the demo's archive."""
+    from backend.catalogue import open_catalogue
+
+    with console.status("indexing the archive"):
+        report = open_catalogue(demo_settings(archive, data)).ingest([archive])
+    console.print(f"Index:     {report}")
 
 
 def demo_settings(archive: Path, data: Path) -> Any:
