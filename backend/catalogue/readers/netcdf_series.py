@@ -68,6 +68,9 @@ def read(path: Path) -> list[pystac.Item]:
 
 def _open(product: Path, path: Path) -> _File:
     try:
+        with path.open("rb") as stream:
+            if stream.read(4) != b"\x89HDF":
+                raise Rejected(product, f"{path.name} is not netCDF-4")
         data = xr.open_dataset(path, engine="netcdf4", mask_and_scale=False, decode_coords=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise Rejected(product, f"{path.name} cannot be opened: {error}") from None
@@ -101,7 +104,7 @@ def _item(product: Path, named: re.Match[str], when: np.datetime64, files: list[
             continue
         used.append(file.grid)
         for layer in file.layers:
-            href = f"netcdf:{file.path.absolute()}:{layer}"
+            href = f"HDF5:{file.path.absolute()}://{layer}"  # the netCDF driver turns some grids upside down
             bands = _bands(layer, file, int(at[0]) + 1, sentinel)
             if bands and layer not in assets:
                 assets[layer] = build.asset(href, file.grid, bands)
