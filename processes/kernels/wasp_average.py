@@ -108,7 +108,9 @@ def _lower_median(values, n, ranked):
 
 
 @njit(nogil=True, cache=True)
-def _select_row(cls, guide, weight, choice, cell, i, days, robust, limits, share, flags, clear, values, index, ranked):
+def _select_row(
+    cls, guide, dark, weight, choice, cell, i, days, robust, limits, share, flags, clear, values, index, ranked
+):
     """Decide one row: category per pixel (``flags``), integer share of each date (``share``), number of clear dates."""
     dates, _, width = cls.shape
     for x in range(width):
@@ -137,8 +139,18 @@ def _select_row(cls, guide, weight, choice, cell, i, days, robust, limits, share
             if robust and land >= 2:
                 median = _lower_median(values, land, ranked)
                 lowest, highest = median - limits[1], median + limits[0]
+            kept = 0
             for k in range(land):
                 if not (values[k] < lowest or values[k] > highest):
+                    index[kept] = index[k]
+                    kept += 1
+            darkest = _F(-np.inf)
+            if robust and kept >= 3 and dark.shape[0] > 0:  # shadows show in the near infrared, hardly in blue
+                for k in range(kept):
+                    values[k] = dark[index[k], i, x]
+                darkest = (_F(1.0) - limits[2]) * _lower_median(values, kept, ranked)
+            for k in range(kept):
+                if not (darkest > _F(0.0) and dark[index[k], i, x] < darkest):
                     share[index[k], x] = np.rint(max(weight[index[k], i, x], _F(1e-3)) * _F(WEIGHT_ONE))
         elif snow + water > 0:
             # snow and water do not mix: the class seen more often, the later one on a tie
@@ -161,7 +173,7 @@ def _select_row(cls, guide, weight, choice, cell, i, days, robust, limits, share
 
 @njit(nogil=True, cache=True)
 def average_block(
-    dn, cls, guide, weight, factor, present, days, choice, cell, y0, x0, step, robust, limits, refl, flag, total,
+    dn, cls, guide, dark, weight, factor, present, days, choice, cell, y0, x0, step, robust, limits, refl, flag, total,
     date, clear,
 ):  # fmt: skip
     """Synthesis of one block.
@@ -171,13 +183,15 @@ def average_block(
     dn : (T, B, h, w) int16 or float32, reflectance x 10000, -10000 for nodata
     cls : (T, h, w) uint8, class per date: 0 nodata, 1 cloud, 2 snow, 3 water, 4 land
     guide : (T, h, w) float32 blue (DN) for outliers and cloudy dates
+    dark : (T, h, w) float32 corrected near infrared (DN) for shadows, or (0, 0, 0)
     weight : (T, h, w) float32 total weight
     factor : (T, B, gy, gx) float32 directional factor at nodes every ``step`` pixels from the image corner
     present : (T, B) bool, the date has the band
     days : (T,) float64, days from the synthesis date
     choice : (hc, wc) int16 from `choose_cloudy` with ``cell``
     y0, x0 : first pixel of the block in the image
-    robust : drop land dates whose blue leaves [median - limits[1], median + limits[0]] (DN), two dates or more
+    robust : drop land dates whose blue leaves [median - limits[1], median + limits[0]] (DN), from two dates on, then
+        those whose ``dark`` lies below the median by more than the share limits[2], from three dates on
     refl : (B, h, w) float32 out, DN, NaN for none
     flag, clear : (h, w) uint8 out; total : (h, w) float32 out, summed weight; date : (h, w) float32 out, mean of ``days``
     """
@@ -188,7 +202,7 @@ def average_block(
     values, index, ranked = np.empty(dates, np.float32), np.empty(dates, np.int64), np.empty(dates, np.float32)
     for i in range(height):
         _select_row(
-            cls, guide, weight, choice, cell, i, days, robust, limits, share, flag[i], clear[i], values, index, ranked,
+            cls, guide, dark, weight, choice, cell, i, days, robust, limits, share, flag[i], clear[i], values, index, ranked,
         )  # fmt: skip
         sum_w[:] = 0.0
         sum_d[:] = 0.0

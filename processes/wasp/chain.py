@@ -26,14 +26,26 @@ from processes.errors import ProcessError, parameter_invalid
 from processes.kernels.wasp_planes import classify_plane
 from processes.load.read import block_shape
 from processes.stages import ProductChain, Task, chain, make_task
-from processes.wasp.composite import CLOUD, NODATA, SNOW, WATER, Block, Options, fallback, guides, halved, synthesise
+from processes.wasp.composite import (
+    CLOUD,
+    NODATA,
+    SNOW,
+    WATER,
+    Block,
+    Options,
+    fallback,
+    guide_of,
+    guides,
+    halved,
+    synthesise,
+)
 from processes.wasp.product import Facts, Group, ProductWriter, file_band
 from processes.wasp.sources import Acquisition, Reader
 from processes.wasp.weights import CoarseGrid, aerosol_weight, coarse_step, date_weight
 
-VERSION = "1"
+VERSION = "2"
 BLOCK = 1024
-BLOCK_BYTES = 200 << 20  # what one block may hold
+BLOCK_BYTES = 128 << 20  # what one block may hold
 CACHE_BYTES = 64 << 20  # GDAL's cache: every input block is read once
 
 
@@ -194,7 +206,7 @@ def _block_size(acquisitions: Sequence[Acquisition], groups: Sequence[Group], wo
 
     Square blocks where the inputs are tiled; whole rows where they are stored in rows, so that nothing is decoded twice.
     """
-    per_pixel = len(acquisitions) * (2 * len(groups[0].bands) + 12 + (2 * len(groups[-1].bands) + 10) / 4)
+    per_pixel = len(acquisitions) * (2 * len(groups[0].bands) + 16 + (2 * len(groups[-1].bands) + 14) / 4)
     pixels = int(BLOCK_BYTES / per_pixel)
     width = groups[0].grid.shape[1]
     stored = block_shape(acquisitions[0].bands[acquisitions[0].sensor.blue])
@@ -302,6 +314,10 @@ def _fine_block(plan: Plan, reader: Reader, window: Window) -> Block:
         return block
     guide = guides(block)
     block = replace(block, guide=guide, complete=np.asarray(present.all(axis=1)).reshape(-1, 1, 1))
+    nir = plan.acquisitions[0].sensor.nir
+    if options.robust and nir in group.bands:
+        at = group.bands.index(nir)
+        block = replace(block, dark=guide_of(block, dn[:, at], plan.factors["R1"][:, at]))
     # with a second resolution the date of a pixel never seen clear is chosen per coarse pixel, once for all bands
     cell = 2 if len(plan.groups) > 1 else 1
     return replace(block, choice=fallback(block, guide, cell), cell=cell)
@@ -328,10 +344,10 @@ def _half_block(plan: Plan, group: Group, reader: Reader, window: Window, fine: 
         nothing = cls[t] == 0
         classify_plane(dn[t], cls[t] == CLOUD, cls[t] == WATER, cls[t] == SNOW, cls[t])
         cls[t][nothing] = 0
-    guide = None if fine.guide is None else halved(fine.guide)
+    guide, dark = (None if plane is None else halved(plane) for plane in (fine.guide, fine.dark))
     blue = np.nan_to_num(halved(fine.blue, NODATA), nan=NODATA)
     return Block(
         dn, cls, blue, halved(fine.weight), plan.factors[group.name],
         plan.factors["blue"], present, (int(window.row_off), int(window.col_off)),
-        plan.node_step / abs(group.grid.resolution.x), fine.choice, 1, guide,
+        plan.node_step / abs(group.grid.resolution.x), fine.choice, 1, guide, dark,
     )  # fmt: skip

@@ -50,6 +50,7 @@ __all__ = [
     "average",
     "classify",
     "fallback",
+    "guide_of",
     "guides",
     "halved",
     "recurse",
@@ -68,6 +69,7 @@ class Options:
     brdf : ``roy``, ``wasp1`` or ``none``
     robust : drop land dates of outlying blue (``plus`` only)
     blue_above, blue_below : how far above and below the (lower) median blue may lie, reflectance
+    nir_below : how far below its median near infrared may lie, as a share of it (shadows)
     weighting, coefficients : see `processes.wasp.weights` and `processes.wasp.directional`
     """
 
@@ -77,6 +79,7 @@ class Options:
     robust: bool = True
     blue_above: float = 0.02
     blue_below: float = 0.06
+    nir_below: float = 0.1
     weighting: Weighting = field(default_factory=Weighting)
     coefficients: Mapping[str, Coefficients] = field(default_factory=lambda: coefficients_from(None))
 
@@ -120,8 +123,8 @@ class Options:
 
     @property
     def limits(self) -> np.ndarray:
-        """(above, below) in DN, float32."""
-        return np.array([self.blue_above, self.blue_below], dtype=np.float32) * np.float32(1e4)
+        """(blue above, blue below) in DN and the share of near infrared, float32."""
+        return np.array([self.blue_above * 1e4, self.blue_below * 1e4, self.nir_below], dtype=np.float32)
 
     def takes(self, day: date, synthesis: date) -> bool:
         """Whether a date belongs to the window. The program's own weight is not zero until twice the half window."""
@@ -146,6 +149,7 @@ class Block:
     step : pixels between nodes
     choice, cell : index of the cloudy date to fall back on per cell of ``cell`` pixels; None: found here per pixel
     guide : (T, h, w) float32, corrected blue; None: found here
+    dark : (T, h, w) float32, corrected near infrared like ``guide``; None: shadows are not looked for
     complete : (T, h, w) or (T, 1, 1) bool, the date has every band; None: found here per pixel
     """
 
@@ -161,6 +165,7 @@ class Block:
     choice: np.ndarray | None = None
     cell: int = 1
     guide: np.ndarray | None = None
+    dark: np.ndarray | None = None
     complete: np.ndarray | None = None
 
 
@@ -203,11 +208,15 @@ def halved(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
 
 def guides(block: Block) -> np.ndarray:
     """Corrected blue (T, h, w), float32 DN, NaN for none."""
+    return guide_of(block, block.blue, block.blue_factor)
+
+
+def guide_of(block: Block, dn: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """One band (T, h, w) with directional factors (T, gy, gx) at nodes, corrected on land: float32 DN, NaN for none."""
     out = np.empty(block.cls.shape, np.float32)
+    y0, x0 = block.origin
     for t in range(len(out)):
-        guide_plane(
-            block.blue[t], block.blue_factor[t], block.cls[t], block.origin[1], block.origin[0], block.step, out[t]
-        )
+        guide_plane(dn[t], factor[t], block.cls[t], x0, y0, block.step, out[t])
     return out
 
 
@@ -226,6 +235,7 @@ def average(block: Block, days: Sequence[int], options: Options) -> Result:
     shape = block.cls.shape[1:]
     guide = guides(block) if block.guide is None else block.guide
     choice = fallback(block, guide, block.cell) if block.choice is None else block.choice
+    dark = np.empty((0, 0, 0), np.float32) if block.dark is None else block.dark
     out = Result(
         np.empty((bands, *shape), np.float32),
         np.empty(shape, np.uint8),
@@ -234,7 +244,7 @@ def average(block: Block, days: Sequence[int], options: Options) -> Result:
         np.empty(shape, np.uint8),
     )
     average_block(
-        block.dn, block.cls, guide, block.weight, block.factor, block.present, np.asarray(days, dtype="f8"), choice,
+        block.dn, block.cls, guide, dark, block.weight, block.factor, block.present, np.asarray(days, dtype="f8"), choice,
         block.cell, *block.origin, float(block.step), options.robust, options.limits, out.refl, out.flag, out.weight,
         out.date, out.clear,
     )  # fmt: skip

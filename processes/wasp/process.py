@@ -7,7 +7,7 @@ own extent and grid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date as Date
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from processes.env import Env
 from processes.errors import ProcessError, parameter_invalid
 from processes.registry import process
 from processes.wasp import chain
-from processes.wasp.composite import EPOCH, NODATA, Block, Options, Result, classify, synthesise
+from processes.wasp.composite import EPOCH, NODATA, Block, Options, Result, classify, guide_of, synthesise
 from processes.wasp.directional import factor
 from processes.wasp.sources import CLM_ANY, LANDSAT, MG2_SNOW, MG2_WATER, VENUS
 from processes.wasp.weights import CoarseGrid, aerosol_weight, coarse_step, date_weight
@@ -30,6 +30,7 @@ ANGLES = ("SZA", "SAA", "VZA", "VAA")
 NO_REFLECTANCE = {
     "CLM", "MG2", "EDG", "SAT", "SCL", "AOT", "WVC", "CLOUD", "CLOUD_SHADOW", "CIRRUS", "SNOW", "WATER", "VALID", *ANGLES,
 }  # fmt: skip
+NIR = ("B08", "B8A")  # what holds the near infrared where the cube does not say
 LAYERS = ("FLG", "WGT", "DTS", "NCL")
 
 
@@ -111,6 +112,7 @@ class Layout:
     labels: tuple[str, ...]
     reflectance: tuple[str, ...]
     blue: str
+    nir: str | None
 
     @classmethod
     def of(cls, data: xr.DataArray, dimension: str) -> Layout:
@@ -120,18 +122,22 @@ class Layout:
         reflectance = tuple(b for b in labels if b not in NO_REFLECTANCE)
         if not {"CLM", "CLOUD"} & set(labels):
             raise parameter_invalid("data", "it needs a cloud mask: load the band CLM, or CLOUD and CLOUD_SHADOW.")
-        named = [
-            b
-            for b in reflectance
-            if info.get(b, {}).get("common_name", info.get(b, {}).get("eo:common_name")) == "blue"
-        ]
+        named = [b for b in reflectance if _common(info, b) == "blue"]
         blue = named[0] if named else "B02"
         if blue not in reflectance:
             raise parameter_invalid("data", "it needs a blue band (B02), which decides between cloudy dates.")
-        return cls(labels, reflectance, blue)
+        infrared = [b for b in reflectance if _common(info, b) in ("nir", "nir08")] + [
+            b for b in NIR if b in reflectance
+        ]
+        return cls(labels, reflectance, blue, infrared[0] if infrared else None)
 
     def at(self, *names: str) -> list[int]:
         return [self.labels.index(n) for n in names if n in self.labels]
+
+
+def _common(info: Mapping[str, Mapping[str, Any]], band: str) -> Any:
+    held = info.get(band, {})
+    return held.get("common_name", held.get("eo:common_name"))
 
 
 def _days(data: xr.DataArray, t: str) -> list[Date]:
@@ -280,6 +286,8 @@ def _block(
         block = Block(np.rint(dn).astype(np.int16), cls, delivered, weight, ones, ones[:, 0], seen, origin)
     else:
         block = Block(dn, cls, dn[:, blue], weight, ones, ones[:, 0], seen, origin)
+        if options.robust and layout.nir is not None:
+            block = replace(block, dark=guide_of(block, dn[:, layout.reflectance.index(layout.nir)], ones[:, 0]))
     return _stack(synthesise(block, days, synthesis, options), synthesis, options)
 
 

@@ -34,19 +34,20 @@ OLI_AS_SENTINEL2 = {"B02": "B02", "B03": "B03", "B04": "B04", "B8A": "B05", "B11
 
 @dataclass(frozen=True)
 class Sensor:
-    """How a family of sensors takes part: output bands, band that holds blue, weight, own name of each output band."""
+    """How a family of sensors takes part: output bands, which hold blue and near infrared, weight, own name of each output band."""
 
     name: str
     bands: tuple[str, ...]
     blue: str
+    nir: str
     weight: float
     own: Mapping[str, str]
     directional: bool
 
 
-SENTINEL2 = Sensor("sentinel-2", SENTINEL2_BANDS, "B02", 1.0, {b: b for b in SENTINEL2_BANDS}, True)
-LANDSAT = Sensor("landsat", SENTINEL2_BANDS, "B02", 0.33, OLI_AS_SENTINEL2, True)
-VENUS = Sensor("venus", VENUS_BANDS, "B03", 0.33, {b: b for b in VENUS_BANDS}, False)
+SENTINEL2 = Sensor("sentinel-2", SENTINEL2_BANDS, "B02", "B08", 1.0, {b: b for b in SENTINEL2_BANDS}, True)
+LANDSAT = Sensor("landsat", SENTINEL2_BANDS, "B02", "B8A", 0.33, OLI_AS_SENTINEL2, True)
+VENUS = Sensor("venus", VENUS_BANDS, "B03", "B11", 0.33, {b: b for b in VENUS_BANDS}, False)
 
 
 def sensor_of(item: pystac.Item) -> Sensor:

@@ -33,7 +33,7 @@ class SynthesisState:
         band, weight, weight x days; the same for ``snow`` and ``water``; ``count`` (3, h, w) uint16 dates per class;
         ``last`` (2, h, w) int32 last day of snow and water; ``best`` (h, w) float32 blue, ``best_day`` int32 and
         ``best_v`` (B, h, w) float32 of the cloudy date to fall back on
-    observations : with the robust step, (day, dn, cls, weight, blue) of every date
+    observations : with the robust step, (day, dn, cls, weight, blue, nir) of every date
     """
 
     synthesis: date
@@ -42,7 +42,9 @@ class SynthesisState:
     shape: tuple[int, int]
     days: list[date] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    observations: list[tuple[date, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    observations: list[tuple[date, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = field(
+        default_factory=list
+    )
 
     def __post_init__(self) -> None:
         if self.options.mode != "plus":
@@ -58,7 +60,15 @@ class SynthesisState:
             self.arrays["best_complete"] = np.zeros(self.shape, bool)
             self.arrays["best_v"] = np.full((self.bands, *self.shape), NODATA, np.float32)
 
-    def add(self, day: date, dn: np.ndarray, cls: np.ndarray, weight: np.ndarray, blue: np.ndarray) -> None:
+    def add(
+        self,
+        day: date,
+        dn: np.ndarray,
+        cls: np.ndarray,
+        weight: np.ndarray,
+        blue: np.ndarray,
+        nir: np.ndarray | None = None,
+    ) -> None:
         """Take one more date.
 
         Parameters
@@ -68,12 +78,22 @@ class SynthesisState:
         cls : (h, w) uint8 from `composite.classify`
         weight : (h, w) float32 total weight
         blue : (h, w) float32 blue like ``dn``, NaN for none
+        nir : the same of near infrared, for the robust step; None: it looks at blue only
         """
         if not self.options.takes(day, self.synthesis):
             raise ProcessError("ProcessParameterInvalid", f"{day} lies outside the window around {self.synthesis}.")
         self.days.append(day)
         if self.options.robust:
-            self.observations.append((day, dn.astype(np.float32), cls.copy(), weight.copy(), blue.copy()))
+            self.observations.append(
+                (
+                    day,
+                    dn.astype(np.float32),
+                    cls.copy(),
+                    weight.copy(),
+                    blue.copy(),
+                    np.empty((0, 0), np.float32) if nir is None else nir.copy(),
+                )
+            )
             return
         away = float((day - self.synthesis).days)
         fixed = np.rint(dn.astype(np.float32) * np.float32(FRACTION)).astype(np.float64)
@@ -134,11 +154,12 @@ class SynthesisState:
         held = sorted(self.observations, key=lambda o: o[0])
         if not held:
             raise ProcessError("NoDataAvailable", "No date has been added to the synthesis yet.")
-        days, dn, cls, weight, blue = zip(*held)
+        days, dn, cls, weight, blue, nir = zip(*held)
+        dark = np.stack(nir) if all(n.size for n in nir) else None
         ones = np.ones((len(held), self.bands, 1, 1), np.float32)
         block = Block(
             np.stack(dn), np.stack(cls), np.stack(blue), np.stack(weight), ones, ones[:, 0],
-            np.stack([(d != NODATA).any(axis=(1, 2)) for d in dn]), guide=np.stack(blue),
+            np.stack([(d != NODATA).any(axis=(1, 2)) for d in dn]), guide=np.stack(blue), dark=dark,
         )  # fmt: skip
         return average(block, [(d - self.synthesis).days for d in days], self.options)
 
@@ -156,8 +177,14 @@ class SynthesisState:
             "observed": [o[0].isoformat() for o in self.observations],
         }
         held: dict[str, Any] = dict(self.arrays)
-        for i, (_, dn, cls, weight, blue) in enumerate(self.observations):
-            held |= {f"obs{i}_dn": dn, f"obs{i}_cls": cls, f"obs{i}_weight": weight, f"obs{i}_blue": blue}
+        for i, (_, dn, cls, weight, blue, nir) in enumerate(self.observations):
+            held |= {
+                f"obs{i}_dn": dn,
+                f"obs{i}_cls": cls,
+                f"obs{i}_weight": weight,
+                f"obs{i}_blue": blue,
+                f"obs{i}_nir": nir,
+            }
         scratch = path.with_name(f".{path.name}.part.npz")
         np.savez_compressed(scratch, head=np.array(json.dumps(head)), **held)
         scratch.replace(path)
@@ -172,7 +199,7 @@ class SynthesisState:
         except (OSError, ValueError, KeyError) as error:
             raise ProcessError("StorageFailure", f"{path} is no saved synthesis: {error}") from error
         observed = [
-            (date.fromisoformat(d), *(held.pop(f"obs{i}_{k}") for k in ("dn", "cls", "weight", "blue")))
+            (date.fromisoformat(d), *(held.pop(f"obs{i}_{k}") for k in ("dn", "cls", "weight", "blue", "nir")))
             for i, d in enumerate(head["observed"])
         ]
         options = replace(Options(**head["options"]), weighting=Weighting(**head["weighting"]))

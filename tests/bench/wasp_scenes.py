@@ -16,8 +16,9 @@ import numpy as np
 
 from processes.wasp.directional import ROY_2016, Coefficients, factor
 
-TUNING_SEEDS = (101, 102, 103)
-REPORT_SEEDS = (201, 202, 203, 204, 205)
+# 201-205 were reported once and then led to the near-infrared step, so they are no longer unseen
+TUNING_SEEDS = (101, 102, 103, 201, 202, 203, 204, 205)
+REPORT_SEEDS = (301, 302, 303, 304, 305)
 BANDS = ("B02", "B03", "B04", "B08")
 # vegetation, soil, water, snow, cloud
 SPECTRA = {

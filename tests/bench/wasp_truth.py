@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from processes.wasp.composite import Block, Options, classify, synthesise
+from processes.wasp.composite import Block, Options, classify, guide_of, synthesise
 from processes.wasp.directional import ROY_2016, factor
 from processes.wasp.weights import CoarseGrid, aerosol_weight, date_weight
 from tests.bench.wasp_scenes import BANDS, REPORT_SEEDS, TUNING_SEEDS, Scene, make_scene
@@ -48,7 +48,8 @@ def block_of(scene: Scene, options: Options) -> Block:
             azimuth = scene.sun_azimuth[t] - scene.view_azimuth[t, b]
             nodes[t, b] = factor(ROY_2016[band], scene.sun_zenith[t], scene.view_zenith[t, b], azimuth, options.brdf)
     cls = classify(scene.cloud, scene.water, scene.snow, scene.dn)
-    return Block(scene.dn, cls, scene.dn[:, 0], weight, nodes, nodes[:, 0], np.ones((dates, bands), bool))
+    made = Block(scene.dn, cls, scene.dn[:, 0], weight, nodes, nodes[:, 0], np.ones((dates, bands), bool))
+    return replace(made, dark=guide_of(made, scene.dn[:, 3], nodes[:, 3])) if options.robust else made
 
 
 def unweighted_mean(scene: Scene, cls: np.ndarray) -> np.ndarray:

@@ -112,7 +112,8 @@ def test_dates_added_later_equal_the_batch(tmp_path, robust):
 
     def add(t: int) -> None:
         blue = np.where(made.dn[t, 0] == -10000, np.nan, made.dn[t, 0]).astype(np.float32)
-        state.add(SMALL.dates[t], made.dn[t], made.cls[t], made.weight[t], blue)
+        nir = None if made.dark is None else made.dark[t]
+        state.add(SMALL.dates[t], made.dn[t], made.cls[t], made.weight[t], blue, nir)
 
     for t in (3, 0, 4):
         add(t)
