@@ -227,8 +227,8 @@ def generate(
 
     Parameters
     ----------
-    folder : made where it does not exist; may be an archive made before (its products are replaced), never another
-        folder with content
+    folder : made where it does not exist; may be an archive made before, which is replaced, never another folder with
+        content
     workers : processes, default one per core; 1 works in this process
     progress : called as things are finished
     options : the fields of `Plan`
@@ -274,7 +274,9 @@ def generate(
                         progress(_label(task, worked), done, whole)
     finally:
         shutil.rmtree(cache, ignore_errors=True)
-    return Archive(folder, plan, worked, sorted(Path(p) for p in products))
+    folders = sorted(Path(p) for p in products)
+    _note(folder, plan, [p.name for p in folders])
+    return Archive(folder, plan, worked, folders)
 
 
 def _label(task: _Task, worked: Season) -> str:
@@ -283,14 +285,33 @@ def _label(task: _Task, worked: Season) -> str:
 
 
 def _claim(folder: Path, plan: Plan) -> None:
-    """Make the folder ours, with a note of the options."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARKER).is_file())):
+    """Make the folder ours: refuse one with other content, take away what an earlier run left, note the options."""
+    marker = folder / MARKER
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not marker.is_file())):
         raise ValueError(f"{folder} exists and is not a demo archive: name a new or an empty folder")
+    if marker.is_file():
+        for name in [*_made_before(marker), "rasters", "truth"]:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for left in [*folder.glob(".cache-*"), *folder.glob(".*.part")]:
+            shutil.rmtree(left, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    options = {k: v.isoformat() if isinstance(v, date) else v for k, v in asdict(plan).items()}
-    (folder / MARKER).write_text(json.dumps(options, indent=2) + "\n")
+    _note(folder, plan, [])
     if plan.truth:
         (folder / "truth").mkdir(exist_ok=True)
         (folder / "truth" / "README.txt").write_text(truth_layers.README)
         legend = "".join(f"{code} {name}\n" for code, name in sorted(LEGEND.items()))
         (folder / "truth" / "land_cover.txt").write_text(legend)
+
+
+def _made_before(marker: Path) -> list[str]:
+    """Product folders that an earlier run noted: plain names only, whatever the note says."""
+    try:
+        products = json.loads(marker.read_text()).get("products", [])
+    except (ValueError, AttributeError):
+        raise ValueError(f"{marker} is damaged: delete the folder, or name another") from None
+    return [p for p in products if isinstance(p, str) and p == Path(p).name and p not in ("", ".", "..")]
+
+
+def _note(folder: Path, plan: Plan, products: list[str]) -> None:
+    options = {k: v.isoformat() if isinstance(v, date) else v for k, v in asdict(plan).items()}
+    (folder / MARKER).write_text(json.dumps({"options": options, "products": products}, indent=2) + "\n")

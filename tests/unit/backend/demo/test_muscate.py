@@ -164,6 +164,16 @@ def test_a_folder_with_other_content_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
+def test_an_archive_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
+    options = {"size": 60, "tiles": ("31TGK",), "bands": ("B04",), "sre": False, "truth": False, "workers": 1}
+    first = generate(tmp_path / "a", dates=2, **options)  # type: ignore[arg-type]
+    (tmp_path / "a" / "mine.txt").write_text("keep")
+    second = generate(tmp_path / "a", dates=1, **options)  # type: ignore[arg-type]
+    assert not any(p.exists() for p in first.products if p not in second.products)
+    assert sorted((tmp_path / "a").glob("SENTINEL2*")) == second.products
+    assert (tmp_path / "a" / "mine.txt").read_text() == "keep"
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
