@@ -16,6 +16,7 @@ from processes.load.safexml import BadXml, parse, read_bytes, read_member
 MAX_ENTRIES = 200_000
 SETTLE = 60  # seconds without change after which an incomplete product counts as complete
 BOMB_RATIO, BOMB_FLOOR = 100, 1 << 30  # an archive that unpacks to over a GiB at more than 100:1 is refused
+INNER = {"GRANULE", "MASKS", "MASK", "DATA"}  # folders of a product, never the one that holds it
 PARTIAL = re.compile(r"(\.(part|partial|filepart|crdownload|tmp|download|aria2)$)|(^\..+\.[A-Za-z0-9]{6}$)")
 
 
@@ -129,5 +130,5 @@ def _open_zip(path: Path) -> Tree:
             raise Rejected(path, f"the archive has an unsafe member name: {info.filename}")
     tops = {i.filename.split("/", 1)[0] for i in infos if "/" in i.filename}
     loose = any("/" not in i.filename for i in infos)
-    prefix = f"{next(iter(tops))}/" if len(tops) == 1 and not loose else ""
+    prefix = f"{next(iter(tops))}/" if len(tops) == 1 and not loose and not tops & INNER else ""
     return Tree(path.absolute(), {i.filename[len(prefix) :]: i.file_size for i in infos}, True, prefix)

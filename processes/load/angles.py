@@ -218,6 +218,8 @@ def values(element: Element, name: str) -> np.ndarray:
 def _strips(views: Sequence[tuple[str, str, Element]]) -> dict[str, tuple[Strip, ...]]:
     by_band: dict[str, dict[str, Strip]] = {}
     for band, detector, element in views:
+        if not number(element, "Zenith/COL_STEP"):
+            continue  # a tile without data carries placeholders of step 0
         zenith, azimuth = (np.radians(values(element, n)) for n in ("Zenith", "Azimuth"))
         strip = make_strip(np.tan(zenith) * np.sin(azimuth), np.tan(zenith) * np.cos(azimuth))
         if strip is not None:

@@ -137,7 +137,7 @@ def _check_arrival(path: Path, mtl: _Mtl) -> None:
     """Refuse a product of which bands are still to come."""
     stats = {p.name: p.stat() for p in members(path)}
     tree = Tree(path.parent, {n: s.st_size for n, s in stats.items()}, changed=max(s.st_ctime for s in stats.values()))
-    listed = {v for g in mtl.groups.values() for k, v in g.items() if re.fullmatch(r"FILE_NAME_BAND_\w+", k)}
+    listed = {v for g in mtl.groups.values() for k, v in g.items() if re.fullmatch(r"FILE_NAME_BAND_(ST_B)?\d+\w*", k)}
     # level 2 products repeat the level 1 record: files of the product itself only
     stem = path.name[: -len("_MTL.txt")]
     tree.check_arrival(sorted(n for n in listed if n.startswith(stem)), lambda n: "ST" if "_ST_" in n else "bands")
