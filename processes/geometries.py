@@ -26,7 +26,7 @@ _SEGMENTS = 64
 
 
 def shapes(value: Any, crs: Any, *, parameter: str = "geometries") -> list[BaseGeometry]:
-    """Non-empty geometries of GeoJSON, a GeoDataFrame, GeoSeries or vector cube, in ``crs``.
+    """Non-empty geometries of GeoJSON, a GeoDataFrame, GeoSeries or vector cube (`processes.vector.cube`), in ``crs``.
 
     Raises ``ProcessParameterInvalid`` where there is none or the GeoJSON is not valid.
     """
@@ -35,7 +35,7 @@ def shapes(value: Any, crs: Any, *, parameter: str = "geometries") -> list[BaseG
     if not present:
         raise parameter_invalid(parameter, "there is no geometry in it")
     target = str(crs) if crs is not None else source
-    return [g for g in (_projected(g, source, target) for g in present) if not g.is_empty]
+    return [g for g in (projected(g, source, target) for g in present) if not g.is_empty]
 
 
 def polygons(value: Any, crs: Any, *, parameter: str = "mask") -> list[BaseGeometry]:
@@ -54,17 +54,13 @@ def _given(value: Any, parameter: str) -> tuple[list[BaseGeometry | None], str]:
             raise parameter_invalid(parameter, f"it is not valid GeoJSON ({error})") from None
     if hasattr(value, "geometry") and hasattr(value, "to_crs"):  # GeoDataFrame, GeoSeries
         return list(value.geometry), str(value.crs or WGS84)
-    if isinstance(value, (xr.DataArray, xr.Dataset)):
-        for name, coordinate in value.coords.items():
-            if coordinate.dtype == object and coordinate.size and isinstance(coordinate.values.flat[0], BaseGeometry):
-                declared = getattr(value.xindexes.get(name), "crs", None) or coordinate.attrs.get("crs")
-                if declared is None and isinstance(value, xr.DataArray):
-                    declared = cubes.crs_of(value)
-                return list(coordinate.values.ravel()), str(declared or WGS84)
+    if isinstance(value, xr.DataArray) and (names := cubes.dims_of(value, cubes.GEOMETRY)):
+        return list(value.coords[names[0]].values), str(cubes.crs_of(value) or WGS84)
     raise parameter_invalid(parameter, "it is neither GeoJSON nor a vector cube")
 
 
-def _projected(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
+def projected(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
+    """A valid geometry in another CRS; long edges are cut first, as they are straight in their own CRS."""
     if source == target:
         return geometry if geometry.is_valid else shapely.make_valid(geometry)
     west, south, east, north = geometry.bounds

@@ -39,11 +39,12 @@ def merge_cubes(
     - Pixels that neither cube has are nodata. Time ascends, x and y keep their direction; other labels of ``cube2``
       follow those of ``cube1``.
 
-    Raises ``OverlapResolverMissing``, ``IncompatibleDataCubes``.
+    Raises ``OverlapResolverMissing``, ``IncompatibleDataCubes``, ``IncompatibleGeometryTypes``.
     """
     for d in set(cube1.dims) & set(cube2.dims):
         if cubes.kind_of(cube1, str(d)) != cubes.kind_of(cube2, str(d)):
             raise ProcessError("IncompatibleDataCubes", f"Dimension '{d}' is of different types in the two cubes.")
+    _check_geometries(cube1, cube2)
     cube1, cube2 = _aligned(cube1, cube2)
     cube1, cube2 = _one_nodata(cube1, cube2)
     shared = [str(d) for d in cube1.dims if d in cube2.dims]
@@ -66,6 +67,26 @@ def merge_cubes(
     job = _Merge(overlap_resolver, context, dtype, cube1.attrs.get("nodata"), tuple(order))
     merged = job.merge(cube1, cube2, [p for p in plans if not p.equal])
     return _described(merged, cube1, cube2, dtype)
+
+
+def _check_geometries(cube1: xr.DataArray, cube2: xr.DataArray) -> None:
+    """Vector cubes merge with vector cubes of the same base type (a multi type is of the base type of its parts)."""
+    types = []
+    for data in (cube1, cube2):
+        names = cubes.dims_of(data, cubes.GEOMETRY)
+        found = {g.geom_type.removeprefix("Multi") for n in names for g in data.coords[n].values if g is not None}
+        types.append((bool(names), found - {"GeometryCollection"}))
+    (vector1, types1), (vector2, types2) = types
+    if vector1 != vector2:
+        raise ProcessError(
+            "IncompatibleDataCubes",
+            "A vector cube and a raster cube cannot be merged; aggregate the raster cube first.",
+        )
+    if len(types1 | types2) > 1:
+        raise ProcessError(
+            "IncompatibleGeometryTypes",
+            f"The cubes hold {', '.join(sorted(types1 | types2))}; geometries of one base type only can be merged.",
+        )
 
 
 def _aligned(cube1: xr.DataArray, cube2: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
@@ -268,6 +289,12 @@ def _described(merged: xr.DataArray, cube1: xr.DataArray, cube2: xr.DataArray, d
         for d in out.dims:
             if d not in out.coords and d in source.coords:
                 out = out.assign_coords({d: source.coords[d].values})
+        for name, extra_coordinate in source.coords.items():  # properties of features, along labels that stayed
+            along = extra_coordinate.dims
+            if name in out.coords or len(along) != 1 or along[0] not in out.dims:
+                continue
+            if cubes.labels(source, str(along[0])) == cubes.labels(out, str(along[0])):
+                out = out.assign_coords({name: extra_coordinate.variable})
     info = {**cube2.attrs.get("band_info", {}), **cube1.attrs.get("band_info", {})}
     origin = list(dict.fromkeys([*cube1.attrs.get("derived_from", []), *cube2.attrs.get("derived_from", [])]))
     kinds = {**cubes.kinds(cube2), **cubes.kinds(cube1)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 
 from processes import cube as cubes
 from processes.apply.curves import abscissae, fit_curve, predict_curve
@@ -14,6 +15,7 @@ from processes.combine.dimensions import add_dimension
 from processes.combine.merge import merge_cubes
 from processes.errors import ProcessError
 from processes.filter.labels import filter_bands
+from processes.vector.cube import vector_cube
 from tests.unit.processes.cubes.samples import SOUTH, WEST, Make, building, computed, values
 
 MAKE, CHUNKED = Make(), Make("everything")
@@ -150,6 +152,33 @@ def test_only_what_overlaps_goes_through_the_resolver() -> None:
     seen.clear()
     computed(lazy)
     assert sum(int(np.prod(s)) for s in seen) == 3 * 8 * 10  # one month of eleven
+
+
+def vectors(*points: tuple[float, float], band: str = "B1", shape: Any = shapely.Point) -> Any:
+    held = [shape(p) for p in points]
+    numbers = np.arange(float(len(held))).reshape(-1, 1)
+    return vector_cube(
+        held, 4326, numbers, dims=("geometry", "bands"), coords={"bands": [band]}, kinds={"bands": cubes.BANDS},
+        properties={"name": [f"p{i}" for i in range(len(held))]},
+    )  # fmt: skip
+
+
+def test_vector_cubes_merge_by_equal_geometries() -> None:
+    got = merge_cubes(vectors((1, 2), (3, 4)), vectors((3, 4), (5, 6)), add)
+    assert [g.x for g in got.coords["geometry"].values] == [1, 3, 5]
+    np.testing.assert_array_equal(got.values.ravel(), [0, 1, 1])
+    wide = merge_cubes(vectors((1, 2), (3, 4)), vectors((1, 2), (3, 4), band="B2"))
+    np.testing.assert_array_equal(wide.values, [[0, 0], [1, 1]])
+    assert list(wide.coords["name"].values) == ["p0", "p1"]
+    assert cubes.kind_of(wide, "geometry") == cubes.GEOMETRY
+
+
+def test_vector_cubes_of_other_types_and_rasters_do_not_merge() -> None:
+    lines = vectors(((1, 2), (3, 4)), shape=shapely.LineString)
+    with pytest.raises(ProcessError, match="IncompatibleGeometryTypes"):
+        merge_cubes(vectors((1, 2)), lines)
+    with pytest.raises(ProcessError, match="IncompatibleDataCubes"):
+        merge_cubes(vectors((1, 2)), MAKE(values()))
 
 
 # --- curves ---

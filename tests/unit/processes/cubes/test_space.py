@@ -30,6 +30,7 @@ from processes.resample import warp as warping
 from processes.resample.grids import grid_of, target_grid
 from processes.resample.spatial import resample_cube_spatial, resample_spatial
 from processes.resample.warp import warp
+from processes.vector.cube import vector_cube
 from tests.unit.processes.cubes.samples import SOUTH, WEST, Make, box, computed, geojson, months, values
 
 MAKE = Make()
@@ -113,6 +114,20 @@ def test_masks_that_are_no_polygons(mask: Any) -> None:
     with pytest.raises(ProcessError) as error:
         mask_polygon(plane(np.ones((8, 10))), mask)
     assert error.value.code == "ProcessParameterInvalid"
+
+
+def test_polygons_of_a_vector_cube_serve_as_well() -> None:
+    cube = plane(np.ones((8, 10), "f4"))
+    area = box(0, 0, 50, 40)
+    got = mask_polygon(cube, vector_cube([area, shapely.Polygon()], 32631))
+    np.testing.assert_array_equal(got.values, mask_polygon(cube, geojson(area)).values)
+    assert np.isfinite(got.values).sum() == 20
+
+
+def test_bbox_keeps_the_geometries_that_lie_within() -> None:
+    held = vector_cube([box(0, 0, 10, 10), box(5, 5, 30, 30), shapely.Polygon()], 32631)
+    extent = {"west": WEST, "south": SOUTH, "east": WEST + 20, "north": SOUTH + 20, "crs": 32631}
+    assert list(filter_bbox(held, extent).coords["geometry"].values) == [box(0, 0, 10, 10)]
 
 
 # --- masks ---
