@@ -164,7 +164,7 @@ def run_job(url: str, password: str, target: Path, console: Any) -> None:
         temporal_extent=[v[:10] if i == 0 else None for i, v in enumerate(extent["temporal"]["interval"][0])],
         bands=["B04", "B08", "CLOUD", "CLOUD_SHADOW"],
     )  # fmt: skip
-    unclear = (cube.band("CLOUD") == 1) | (cube.band("CLOUD_SHADOW") == 1)
+    unclear: Any = (cube.band("CLOUD") == 1) | (cube.band("CLOUD_SHADOW") == 1)
     ndvi = cube.filter_bands(["B04", "B08"]).mask(unclear).ndvi(nir="B08", red="B04").reduce_dimension("t", "median")
     job = ndvi.save_result("COG").create_job(title="Cloud-free NDVI of the season")
     job.start()

@@ -9,7 +9,9 @@ from processes.kernels.elementwise import normalized_difference, replace
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i2"])
-@pytest.mark.parametrize("shape", [(3, 2, 90, 80), (3, 1, 90, 80), (1, 2, 90, 80), (90, 80), (90, 1), (80,), (3, 2, 1, 1), ()])
+@pytest.mark.parametrize(
+    "shape", [(3, 2, 90, 80), (3, 1, 90, 80), (1, 2, 90, 80), (90, 80), (90, 1), (80,), (3, 2, 1, 1), ()]
+)
 def test_replace_broadcasts_like_numpy(dtype, shape):
     rng = np.random.default_rng(0)
     values = rng.integers(0, 100, (3, 2, 90, 80)).astype(dtype)

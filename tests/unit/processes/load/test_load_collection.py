@@ -113,7 +113,7 @@ def test_masks_are_decoded_and_stay_integers(scene):
 
 def test_values_do_not_depend_on_blocks(scene):
     catalogue, _ = scene
-    asked = dict(spatial_extent=window(3, 5, 190, 170), bands=["B04", "B11", "CLOUD"])
+    asked = {"spatial_extent": window(3, 5, 190, 170), "bands": ["B04", "B11", "CLOUD"]}
     one = load_collection("S2", **asked, env=Env(catalogue))
     many = load_collection("S2", **asked, env=Env(catalogue, limits=Limits(memory=1 << 20, threads=2)))
     assert blocks.blocks_of(many) > blocks.blocks_of(one)
@@ -208,14 +208,14 @@ def test_a_mask_without_nodata_does_not_hide_the_tile_beside_it_in_another_zone(
 @pytest.mark.parametrize(
     "args, code, words",
     [
-        (dict(bands=["B99"]), "ProcessParameterInvalid", "B99"),
-        (dict(spatial_extent={"west": 1, "east": 2, "south": 44, "north": 43}), "ProcessParameterInvalid", "south"),
-        (dict(spatial_extent={"west": 3, "east": 2, "south": 43, "north": 44}), "ProcessParameterInvalid", "west"),
-        (dict(spatial_extent={"west": 100, "east": 101, "south": 43, "north": 44}), "NoDataAvailable", "S2"),
-        (dict(temporal_extent=["2020-01-01", "2020-02-01"]), "NoDataAvailable", "S2"),
-        (dict(temporal_extent=["2020-02-01", "2020-01-01"]), "TemporalExtentEmpty", "end"),
-        (dict(temporal_extent=["yesterday", None]), "ProcessParameterInvalid", "yesterday"),
-        (dict(spatial_extent={"west": 1, "east": 2, "south": 43, "north": 44, "crs": "EPSG:999999"}), "ProcessParameterInvalid", "999999"),
+        ({"bands": ["B99"]}, "ProcessParameterInvalid", "B99"),
+        ({"spatial_extent": {"west": 1, "east": 2, "south": 44, "north": 43}}, "ProcessParameterInvalid", "south"),
+        ({"spatial_extent": {"west": 3, "east": 2, "south": 43, "north": 44}}, "ProcessParameterInvalid", "west"),
+        ({"spatial_extent": {"west": 100, "east": 101, "south": 43, "north": 44}}, "NoDataAvailable", "S2"),
+        ({"temporal_extent": ["2020-01-01", "2020-02-01"]}, "NoDataAvailable", "S2"),
+        ({"temporal_extent": ["2020-02-01", "2020-01-01"]}, "TemporalExtentEmpty", "end"),
+        ({"temporal_extent": ["yesterday", None]}, "ProcessParameterInvalid", "yesterday"),
+        ({"spatial_extent": {"west": 1, "east": 2, "south": 43, "north": 44, "crs": "EPSG:999999"}}, "ProcessParameterInvalid", "999999"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told(scene, args, code, words):
