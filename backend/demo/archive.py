@@ -56,6 +56,7 @@ class Plan:
     distribution : MUSCATE bit order, C or D
     bands : MUSCATE bands to write, as in B02
     sre : write reflectance without slope correction too
+    directional : land looks different from different directions (Roy et al. 2016), as the two orbits see it
     truth : write the truth layers
     cog : Cloud-Optimised GeoTIFF, else strips as in the producer's own files
     compression : deflate, zstd or none
@@ -73,6 +74,7 @@ class Plan:
     distribution: str = "C"
     bands: tuple[str, ...] = BANDS
     sre: bool = True
+    directional: bool = False
     truth: bool = True
     cog: bool = True
     compression: Compression = "deflate"
@@ -130,9 +132,9 @@ def season(plan: Plan) -> Season:
     """Work out windows, passes and weather. Raises ValueError for options that cannot be met."""
     lon, lat = common_ground(plan.tiles)
     tiles = windows(plan.tiles, plan.size, plan.overlap)
-    # later orbit numbers pass further east: the last one's swath ends in the west, a quarter of a window's width from
-    # the middle; the others pass in the west and see everything
-    edge = 145_000 - 0.25 * plan.size * 10
+    # later orbit numbers pass further east: the last one's swath ends in the west, a good third of a window's
+    # width from the middle; the others pass in the west and see everything
+    edge = Track.HALF_SWATH - 0.42 * plan.size * 10
     offsets = [edge if k and k == len(plan.orbits) - 1 else 35_000 * k - 62_000 for k in range(len(plan.orbits))]
     start = datetime(plan.start.year, plan.start.month, plan.start.day, tzinfo=UTC)
     tracks = passes(plan.orbits, start, plan.days, plan.dates, offsets)
@@ -164,7 +166,7 @@ class _Task:
 
 def _place(task: _Task, worked: Season) -> Place:
     tile = worked.window(task.tile)
-    world = World(task.plan.seed, worked.lon, worked.lat)
+    world = World(task.plan.seed, worked.lon, worked.lat, task.plan.directional)
     return Place(world, Ground(worked.lon, worked.lat), Grid.of(tile), Path(task.cache) / tile.name)
 
 

@@ -78,6 +78,12 @@ def _names(value: str) -> tuple[str, ...]:
 @click.option(
     "--sre/--no-sre", default=_DEFAULT.sre, show_default=True, help="Reflectance without slope correction too."
 )
+@click.option(
+    "--directional/--lambertian",
+    default=_DEFAULT.directional,
+    show_default=True,
+    help="Whether land looks different from different directions.",
+)
 @click.option("--truth/--no-truth", default=_DEFAULT.truth, show_default=True, help="Truth layers under DIR/truth.")
 @click.option(
     "--cog/--strips",

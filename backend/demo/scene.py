@@ -8,15 +8,18 @@ tiles agree where they overlap and blocks fit together without a seam.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.demo import terrain
 from backend.demo.cover import cover_block
+from backend.demo.directional import view_factor
 from backend.demo.geometry import PixelMap, Track, sun_angles
-from backend.demo.spectra import DIFFUSE_SHARE
+from backend.demo.spectra import DIFFUSE_SHARE, S2_BANDS
 from backend.demo.surface import reflectance_block
 from backend.demo.weather import Weather, cloud_threshold, haze_block, sky_block
 
@@ -65,6 +68,8 @@ class Truth:
     slope_cos : cosine of the slope
     aot, vapour : aerosol optical thickness (550 nm) and water vapour (g/cm2)
     detector : detector number, 0 outside the swath
+    directional : factor on the ground's reflectance for the direction it is seen from, by band; None for a world that
+        looks the same from everywhere
     """
 
     rho: NDArray
@@ -79,6 +84,7 @@ class Truth:
     aot: NDArray
     vapour: NDArray
     detector: NDArray
+    directional: Callable[[int], NDArray] | None = None
 
     @property
     def ndvi(self) -> NDArray:
@@ -87,17 +93,32 @@ class Truth:
         return (nir - red) / (nir + red)
 
     def light(self, band: int) -> NDArray:
-        """Irradiance in one band relative to flat open ground in the same sun: slope, relief shade and cloud shade.
+        """What the scene makes of the ground's reflectance in one band: slope, relief shade, cloud shade, direction.
 
-        Direct light falls with cos(i), sky light with the share of the sky seen, (1 + cos slope) / 2.
+        Relative to flat open ground in the same sun. Direct light falls with cos(i), sky light with the share of the
+        sky seen, (1 + cos slope) / 2.
         """
         direct = np.maximum(self.cos_i, 0) / self.cos_sun * (1 - self.relief_shade) * (1 - self.shade)
-        return (1 - DIFFUSE_SHARE[band]) * direct + DIFFUSE_SHARE[band] * (1 + self.slope_cos) / 2
+        lit = (1 - DIFFUSE_SHARE[band]) * direct + DIFFUSE_SHARE[band] * (1 + self.slope_cos) / 2
+        return lit if self.directional is None else lit * self.directional(band)
 
     def slope_light(self, band: int) -> NDArray:
         """The part of `light` that a slope correction knows: cos(i) held at 0.2 or more, no shadows."""
         direct = np.maximum(self.cos_i, LOWEST_COS_I) / self.cos_sun
         return (1 - DIFFUSE_SHARE[band]) * direct + DIFFUSE_SHARE[band] * (1 + self.slope_cos) / 2
+
+
+def _land_factor(
+    track: Track, x: NDArray, y: NDArray, detector: NDArray, sun: tuple[float, float], land: NDArray, band: int
+) -> NDArray:
+    """Directional factor of one band, on the share of each pixel that is land."""
+    name = S2_BANDS[band]
+    sides = []
+    for parity in (0, 1):
+        zenith, azimuth = track.view_angles(x, y, parity, name)
+        sides.append(view_factor(name, np.radians(sun[0]), np.radians(zenith), np.radians(azimuth - sun[1])))
+    factor = np.where(detector % 2 == 1, sides[1], sides[0])
+    return (1 + land * (factor - 1)).astype(np.float32)
 
 
 def cloud_albedo(depth: NDArray) -> NDArray:
@@ -118,10 +139,11 @@ class World:
     ----------
     seed : the world's identity
     lon, lat : centre of the ground plane, for the sun's position
+    directional : whether land looks different from different directions (snow and water do not)
     """
 
-    def __init__(self, seed: int, lon: float, lat: float) -> None:
-        self.seed, self.lon, self.lat = seed, lon, lat
+    def __init__(self, seed: int, lon: float, lat: float, directional: bool = False) -> None:
+        self.seed, self.lon, self.lat, self.directional = seed, lon, lat, directional
 
     def elevation(self, pixels: PixelMap, block: Block) -> NDArray:
         """Elevation (m) of a block, which may reach into the margin."""
@@ -155,6 +177,11 @@ class World:
             weather.day, weather.snow_line, weather.fresh, self.seed,
         )  # fmt: skip
         aot, vapour = haze_block(x, y, z, weather.aot, weather.vapour, weather.seed)
+        detector = track.detector(x, y)
+        factor = None
+        if self.directional:
+            land = (1 - ground.wet.astype(np.float32) / 100) * (1 - snow)
+            factor = partial(_land_factor, track, x, y, detector, (float(zenith), float(azimuth)), land)
         return Truth(
             rho=rho,
             snow=snow,
@@ -167,7 +194,8 @@ class World:
             slope_cos=(1 / tilt).astype(np.float32),
             aot=aot,
             vapour=vapour,
-            detector=track.detector(x, y),
+            detector=detector,
+            directional=factor,
         )
 
     @staticmethod

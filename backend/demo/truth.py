@@ -38,6 +38,7 @@ the scale is in the files. Grids are those of the products (10 m, and 20 m or 60
 TILE/static/   elevation.tif (m), land_cover.tif (codes in land_cover.txt), parcel.tif (one number per field),
                tree_cover.tif (%), wet.tif (% of the pixel under water)
 TILE/DATE/     reflectance_10m/20m/60m.tif: reflectance of flat clear ground, no shadow, no cloud, no noise; one band each
+               (seen from above, where the archive has directional effects)
                cloud_optical_depth.tif, cirrus_optical_depth.tif: in the line of sight
                shadow.tif: share of the direct sunlight that clouds take; relief_shadow.tif: that the relief takes
                snow_fraction.tif, ndvi.tif (of the clear ground), aot.tif (550 nm), vapour.tif (g/cm2)
