@@ -20,6 +20,7 @@ from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Target, unsuitable
 from backend.results.plain import InMemory, plain
 from processes import cube as cubes
+from processes.vector.cube import GEOMETRIES_ONLY
 
 
 class Table(InMemory):
@@ -98,7 +99,8 @@ def long(data: xr.DataArray) -> pd.DataFrame:
         else:
             columns[d] = np.array([v if isinstance(v, (int, float)) else describe.text(v) for v in labels])[at]
     flat = values.reshape(-1, data.sizes[band]) if band else values.reshape(-1, 1)
-    for n, name in enumerate(describe.band_labels(data) or ["value"]):
+    names = [] if data.attrs.get(GEOMETRIES_ONLY) else describe.band_labels(data) or ["value"]
+    for n, name in enumerate(names):
         columns[name if name not in columns else f"{name}_"] = flat[:, n]
     if shapes is None:
         return pd.DataFrame(columns)
@@ -115,7 +117,7 @@ def wide(data: xr.DataArray) -> gpd.GeoDataFrame:
     names = [""]
     for d in others:
         names = [f"{n}_{describe.text(v)}".lstrip("_") for n in names for v in cubes.labels(data, d)]
-    columns = {n or "value": values[:, k] for k, n in enumerate(names)}
+    columns = {} if data.attrs.get(GEOMETRIES_ONLY) else {n or "value": values[:, k] for k, n in enumerate(names)}
     shapes = np.array(cubes.labels(data, geometry), dtype=object)
     return gpd.GeoDataFrame(
         _along(data, geometry) | columns, geometry=shapes, crs=describe.geometry_crs(data, geometry)
@@ -136,7 +138,7 @@ def _features(frame: gpd.GeoDataFrame) -> dict[str, Any]:
         {
             "type": "Feature",
             "id": str(n),
-            "geometry": plain(shape.__geo_interface__) if shape is not None else None,
+            "geometry": plain(shape.__geo_interface__) if shape is not None and not shape.is_empty else None,
             "properties": {str(k): _cell(v) for k, v in row.items()},
         }
         for n, (shape, row) in enumerate(zip(placed.geometry, properties))

@@ -201,7 +201,17 @@ PARAMETERS_OF: dict[tuple[str, str], str] = {
     ): "Whether incomplete windows at the edge are padded with nodata or dropped.",
     ("aggregate_temporal", "intervals"): "Half-open intervals as pairs of instants.",
     ("aggregate_temporal", "labels"): "Labels of the intervals; by default their starts.",
-    ("aggregate_spatial", "target_dimension"): "Name for the dimension of the geometries; null keeps the default.",
+    (
+        "aggregate_spatial",
+        "target_dimension",
+    ): "Name of a new dimension with the labels `value`, `total_count` and `valid_count` (cells of a geometry, and those "
+    "with a value); null gives the values alone.",
+    (
+        "aggregate_spatial",
+        "context",
+    ): "Anything the callback may need; handed to it unchanged. The member `coverage` set to `exact` counts the cells on a "
+    "polygon's edge by the share of them that it covers (reducers `mean`, `sum`, `product`, `count`, `min`, `max`, "
+    "`variance` and `sd`).",
     ("anomaly", "normals"): "Cube of normals, as made by `climatological_normal`.",
     ("climatological_normal", "climatology_period"): "First and last year of the reference period, both included.",
     (
