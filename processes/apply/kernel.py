@@ -13,6 +13,7 @@ from processes.blocks import map_blocks
 from processes.demand import EVERYTHING, Demand
 from processes.errors import ProcessError, parameter_invalid
 from processes.halo import map_halo
+from processes.kernels.focal import correlate
 from processes.probe import decode
 from processes.registry import process
 
@@ -52,16 +53,15 @@ def apply_kernel(
     nodata = data.attrs.get("nodata")
     wide = data.dtype == np.float64 or (data.dtype.kind in "iu" and data.dtype.itemsize > 2)
     dtype = np.dtype("f8" if wide else "f4")
-    taps = [(i, j, w) for (i, j), w in np.ndenumerate(weights) if w]
 
     def convolve(block: np.ndarray) -> np.ndarray:
-        rows, cols = block.shape[-2] - 2 * reach[0], block.shape[-1] - 2 * reach[1]
-        values = decode(block, nodata).astype("f8")
-        values[~np.isfinite(values)] = replace_invalid
-        total = np.zeros((*block.shape[:-2], rows, cols))
-        for i, j, weight in taps:
-            total += weight * values[..., i : i + rows, j : j + cols]
-        return total * factor
+        values = decode(block, nodata)
+        values = np.ascontiguousarray(values if values.dtype.kind == "f" else values.astype("f8"))
+        grown = values.reshape(-1, *values.shape[-2:])
+        rows, cols = grown.shape[1] - 2 * reach[0], grown.shape[2] - 2 * reach[1]
+        out = np.empty((len(grown), rows, cols), dtype)
+        correlate(grown, weights, float(factor), float(replace_invalid), out)
+        return out.reshape(*block.shape[:-2], rows, cols)
 
     # a fill value of an integer cube must not become the border: the border is a number of its own
     mode: str | float = _BORDERS[border] if isinstance(border, str) else border

@@ -1,7 +1,7 @@
 """Resample a cube onto another grid, block by block.
 
 Each block of the result reads the window of the source it needs (with the margin of the method). Nearest neighbour is
-a choice of source pixels; the other methods are GDAL's. The result does not depend on chunks: work is always done on
+a choice of source pixels and the average within a CRS a weighted sum; the other methods are GDAL's. The result does not depend on chunks: work is always done on
 the tiles of one lattice (`TILE` pixels, anchored to the coordinates' origin), because GDAL's approximate
 transformation and its kernels depend on the window they are given. In tiles of this size that approximation is also
 some twenty times closer to the exact projection than over a whole image (measured between UTM zones).
@@ -24,6 +24,7 @@ from processes import cube as cubes
 from processes.blocks import is_lazy
 from processes.errors import parameter_invalid
 from processes.extents import transformer
+from processes.kernels.grid import area_mean, gather
 from processes.probe import decode, decoded_dtype
 from processes.resample.grids import same_grid
 
@@ -199,7 +200,9 @@ def warp_block(
         block = decode(block, nodata).astype(dtype, copy=False)
     if method == "near" and source.crs == target.crs:
         return _choose(block, source, target, fill)
-    planes = block.reshape(-1, *block.shape[-2:])
+    planes = np.ascontiguousarray(block).reshape(-1, *block.shape[-2:])
+    if method == "average" and source.crs == target.crs and planes.dtype.kind == "f":
+        return _area_mean(planes, source, target).reshape(*block.shape[:-2], *target.shape)
     out = np.full((len(planes), *target.shape), fill, dtype)
     a = target.affine
     for r0, r1 in lattice_spans(target.shape[0], a.f, a.e, TILE):
@@ -240,9 +243,20 @@ def _nearest(planes: np.ndarray, source: GeoBox, target: GeoBox, fill: Any) -> n
     known = np.isfinite(sx) & np.isfinite(sy)
     ix = np.floor(np.where(known, sx, -1)).astype("i8")
     iy = np.floor(np.where(known, sy, -1)).astype("i8")
-    known &= (ix >= 0) & (ix < source.shape[1]) & (iy >= 0) & (iy < source.shape[0])
-    picked = planes[:, np.where(known, iy, 0), np.where(known, ix, 0)]
-    return np.where(known, picked, np.asarray(fill, planes.dtype))
+    out = np.empty((len(planes), *target.shape), planes.dtype)
+    gather(planes, iy, ix, planes.dtype.type(fill), out)
+    return out
+
+
+def _area_mean(planes: np.ndarray, source: GeoBox, target: GeoBox) -> np.ndarray:
+    """Average in one CRS: the pixels under each target pixel, weighted by the area they share."""
+    rows, cols = target.shape
+    sx, _ = _to_pixels(source, target, np.arange(cols + 1.0), np.zeros(cols + 1))
+    _, sy = _to_pixels(source, target, np.zeros(rows + 1), np.arange(rows + 1.0))
+    sx, sy = (np.where(np.abs(v - np.rint(v)) < 1e-6, np.rint(v), v) for v in (sx, sy))
+    out = np.empty((len(planes), rows, cols), planes.dtype)
+    area_mean(planes, sy[:-1], sy[1:], sx[:-1], sx[1:], out)
+    return out
 
 
 def _projected_centres(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray]:
