@@ -32,11 +32,21 @@ def note_progress(session: Session, stage_key: str) -> None:
     )
 
 
-def release_task(session: Session, stage_key: str, key: str, owner: str) -> None:
-    """Give a task back undone: anybody may claim it."""
+def release_task(session: Session, stage_key: str, key: str, owner: str, *, failed: bool) -> None:
+    """Give a task back undone: anybody may claim it.
+
+    ``failed``: its process died, and the caller sends a message; else the worker ends in good order: that attempt does
+    not count, and the next worker's reaper finds the task.
+    """
     session.execute(
         update(StageTask)
         .where(StageTask.stage_key == stage_key, StageTask.key == key, StageTask.lease_owner == owner)
-        .values(status="pending", lease_owner=None, lease_until=None, sent=now())
+        .values(
+            status="pending",
+            lease_owner=None,
+            lease_until=None,
+            sent=now() if failed else None,
+            attempt=StageTask.attempt if failed else StageTask.attempt - 1,
+        )
         .execution_options(synchronize_session=False)
     )

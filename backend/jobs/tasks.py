@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 from celery import Celery
+from sqlalchemy import Update, update
 from sqlalchemy.orm import Session
 
 from backend.errors import OpenEOError
@@ -86,6 +87,8 @@ class Runner:
     def compute(self, spares: Spares, request: GraphRequest | TaskRequest, keeper: Keeper) -> Outcome:
         """Run a request in a process; raises `Died`, `LeaseLost`, `ShutDown`, with the process killed."""
         process = spares.take()
+        if spares is self.for_jobs:
+            spares.warm(1)  # imports while this job runs, so that the next one starts at once
         try:
             outcome = process.run(request, log=keeper.log, progress=keeper.progress, check=keeper.check)
         except BaseException:
@@ -140,7 +143,7 @@ class JobWork:
         except Died as death:
             self.died(death)
         except ShutDown:
-            self.again("info", "The worker is shut down; another one goes on with the job.")
+            self.give_back()
         else:
             self.ended(outcome)
 
@@ -220,6 +223,16 @@ class JobWork:
             self.keeper.flush(session)
         self.runner.wake([self.id])
 
+    def give_back(self) -> None:
+        """Release the job without a message, which this very worker might take: the next worker's reaper finds it. A
+        worker that ends in good order is no attempt that failed."""
+        with self.runner.database.session() as session:
+            session.execute(_own(self.id, self.owner).values(attempt=Job.attempt - 1))
+            if not jobs.release(session, self.id, self.owner):
+                raise LeaseLost
+            self.keeper.log(Log("info", "The worker is shut down; another one takes over."))
+            self.keeper.flush(session)
+
     def clean(self) -> None:
         """Leave nothing of this run; nor the folder, if the job was deleted meanwhile."""
         shutil.rmtree(self.out, ignore_errors=True)
@@ -266,7 +279,8 @@ class TaskWork:
                 self.again()
             return
         except ShutDown:
-            self.again()
+            with self.runner.database.session() as session:
+                release_task(session, self.stage, self.key, self.owner, failed=False)
             return
         match outcome:
             case Done():
@@ -294,9 +308,9 @@ class TaskWork:
         self.runner.wake(waiting)
 
     def again(self) -> None:
-        """Give the task back; the reaper sends it again."""
+        """Give the task back and wake a worker for it."""
         with self.runner.database.session() as session:
-            release_task(session, self.stage, self.key, self.owner)
+            release_task(session, self.stage, self.key, self.owner, failed=True)
             row = stages.get(session, self.stage)
         if row is not None:
             self.runner.sender.task(row.queue, self.stage, self.key)
@@ -327,6 +341,11 @@ def write_log(session: Session, source: str, entries: list[Log], level: str) -> 
     for e in entries:
         if LEVELS.index(e.level) <= LEVELS.index(level):
             add_log(session, source, e.level, e.message, code=e.code, path=e.path, data=e.data)
+
+
+def _own(job_id: str, owner: str) -> Update:
+    """UPDATE of a job while ``owner`` holds it."""
+    return update(Job).where(Job.id == job_id, Job.lease_owner == owner).execution_options(synchronize_session=False)
 
 
 def _option(job: Job, name: str) -> bool | None:

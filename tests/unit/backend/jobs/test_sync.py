@@ -1,0 +1,96 @@
+"""Synchronous requests: computed in a process, refused when all slots are taken, killable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import rasterio
+
+from backend.errors import OpenEOError
+from backend.jobs import sync
+from backend.jobs.sync import SyncPool
+from tests.workers import Site, wait_for
+
+
+@pytest.fixture(scope="module")
+def pool(site: Site) -> Iterator[SyncPool]:
+    made = SyncPool(site.settings, site.database)
+    made.warm()
+    yield made
+    made.close()
+
+
+def ask(pool: SyncPool, site: Site, process_id: str, request_id: str, **arguments: Any):
+    graph = {"p": {"process_id": process_id, "arguments": arguments, "result": True}}
+    return pool.run(site.user, {"process_graph": graph}, {}, "info", request_id)
+
+
+def test_values_and_cubes(pool: SyncPool, site: Site) -> None:
+    result = ask(pool, site, "add", "r1", x=1, y=2)
+    assert [a.path.read_text() for a in result.assets] == ["3"] and result.folder.is_dir()
+    shutil.rmtree(result.folder)
+    pids = {p._popen.pid for p in pool._spares._idle}
+    result = ask(pool, site, "toy_cube", "r2", count=2)
+    assert result.assets[0].path.suffix == ".nc"
+    with rasterio.open(result.assets[0].path) as file:
+        assert file.subdatasets or file.shape == (64, 128)
+    assert {p._popen.pid for p in pool._spares._idle} == pids, "a good process serves the next request too"
+    assert site.logs("r2")[-1].message.startswith("Finished")
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "status"),
+    [("user", "NoDataAvailable", 400), ("bug", "Internal", 500), ("memory", "MemoryExceeded", 500)],
+)
+def test_errors_reach_caller_and_log(pool: SyncPool, site: Site, how: str, code: str, status: int) -> None:
+    with pytest.raises(OpenEOError) as caught:
+        ask(pool, site, "toy_fault", f"r-{how}", how=how)
+    assert (caught.value.code, caught.value.status) == (code, status) and "Traceback" not in caught.value.message
+    entry = site.logs(f"r-{how}")[-1]
+    assert (entry.level, entry.code) == ("error", code)
+    assert ("stacktrace" in (entry.data or {})) == (how == "bug")
+    assert not (site.settings.data_dir / "sync" / f"r-{how}").exists()
+
+
+def test_full_pool_says_when_to_come_back_and_killed_process_is_replaced(pool: SyncPool, site: Site) -> None:
+    raised: list[BaseException] = []
+
+    def slow() -> None:
+        try:
+            ask(pool, site, "toy_cube", "slow", count=60, seconds=1.0)
+        except OpenEOError as error:
+            raised.append(error)
+
+    before = set(site.computing())
+    [idle] = pool._spares._idle
+    thread = threading.Thread(target=slow)
+    thread.start()
+    wait_for(lambda: not pool._spares._idle, 10, lambda: "the request to start")
+    with pytest.raises(OpenEOError) as busy:
+        ask(pool, site, "add", "busy", x=1, y=1)
+    assert busy.value.code == "InfrastructureBusy" and busy.value.status == 503
+    assert busy.value.headers["Retry-After"] == "5" and idle.pid in before
+    os.kill(idle.pid, signal.SIGKILL)
+    thread.join(10)
+    assert raised and raised[0].code == "Internal" and "SIGKILL" in raised[0].message
+    result = ask(pool, site, "add", "after", x=1, y=1)
+    assert result.assets[0].path.read_text() == "2"
+
+
+def test_requests_that_take_too_long_are_stopped(pool: SyncPool, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "TIMEOUT", 1.0)
+    with pytest.raises(OpenEOError) as caught:
+        ask(pool, site, "toy_cube", "long", count=60, seconds=1.0)
+    assert caught.value.code == "RequestTimeout" and caught.value.status == 408
+    assert site.logs("long")[-1].code == "RequestTimeout"
+
+
+def test_stages_run_in_the_request(pool: SyncPool, site: Site) -> None:
+    result = ask(pool, site, "toy_stage", "stage", count=2, params={"tag": "sync"})
+    assert result.assets[0].path.read_text() == "6"
