@@ -43,7 +43,7 @@ from processes.wasp.product import Facts, Group, ProductWriter, file_band
 from processes.wasp.sources import Acquisition, Reader
 from processes.wasp.weights import CoarseGrid, aerosol_weight, coarse_step, date_weight
 
-VERSION = "2"
+VERSION = "3"
 BLOCK = 1024
 BLOCK_BYTES = 128 << 20  # what one block may hold
 CACHE_BYTES = 64 << 20  # GDAL's cache: every input block is read once

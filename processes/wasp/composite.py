@@ -77,7 +77,7 @@ class Options:
     mode: Mode = "plus"
     brdf: Kernels = "roy"
     robust: bool = True
-    blue_above: float = 0.02
+    blue_above: float = 0.03
     blue_below: float = 0.06
     nir_below: float = 0.1
     weighting: Weighting = field(default_factory=Weighting)
