@@ -148,7 +148,7 @@ def second_pass(
     zs : float64 (regions_y, regions_x), snow line; ``region``, ``row0``, ``col0`` place the block
     limits : float64 (5,): NDSI and red of pass 2, coarse red of a dark cloud, blue - NIR of shaded snow,
         least FSC (percent) of SEB
-    ice_limits : float64 (4,): NDSI above, blue below, blue/red below (ice), NIR/green below (water)
+    ice_limits : float64 (5,): NDSI above, NIR below, blue/red below, NIR/green below (ice), NIR/green below (water)
     flags : bool (6,): pass 2 runs, shaded snow runs, mode ``plus``, strict cloud mask, look for ice, ice is no snow
     fsc : uint8 (2, 256) percent by NDSI percent, lit and in relief shade; fsc_og : uint8 (101, 256) by FSC and tree cover
     qc_toc : uint8 (128,) by quality bits; qc_og : uint8 (128, 256) by quality bits and tree cover
@@ -192,8 +192,10 @@ def second_pass(
             if seek_ice and snow:
                 b, n = np.float64(blue[y, x]), np.float64(nir[y, x])
                 if b != -10000 and n != -10000:
-                    bare = ndsi > ice_limits[0] and b < ice_limits[1] and b < ice_limits[2] * r
-                    ice = (bare and relief[y, x] == 0) or n < ice_limits[3] * g
+                    bare = (
+                        ndsi > ice_limits[0] and n < ice_limits[1] and b < ice_limits[2] * r and n < ice_limits[3] * g
+                    )
+                    ice = relief[y, x] == 0 and (bare or n < ice_limits[4] * g)
                     if ice and drop_ice:
                         snow, p1, p2, sh = False, False, False, False
             tree = tcd[y, x]

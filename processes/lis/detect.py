@@ -31,8 +31,9 @@ from processes.lis.params import MODES, NODATA, Params, Sensor, cloud_table, geo
 
 REGION = 256  # pixels per side of a region with its own snow line (5 km at 20 m)
 BANDS = LAYERS[:7]
-# bare ice (lit): NDSI above, blue reflectance below, blue/red below; bright water: NIR/green below
-ICE = (0.75, 0.56, 1.24, 0.25)
+# bare ice (lit): NDSI above, NIR reflectance below (darker than snow), blue/red below (shaded snow is as dark, but blue from
+# the sky), NIR/green below (dirty snow and snow mixed with ground are brighter in the NIR); bright water: NIR/green below
+ICE = (0.6, 0.45, 1.22, 0.9, 0.25)
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def second(
     limits = np.array(
         [p.ndsi_pass2, p.red_pass2 * multi, p.red_darkcloud * multi, p.shaded_difference * multi / 10, least]
     )
-    ice = np.array([ICE[0], ICE[1] * 1000 * multi, ICE[2], ICE[3]])
+    ice = np.array([ICE[0], ICE[1] * 1000 * multi, *ICE[2:]])
     toc, og = fsc.quality_tables(r.plus)
     out, tally = np.empty((len(LAYERS), h, w), np.uint8), np.zeros(3, np.int64)
     second_pass(
