@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from backend.catalogue import tables
 from backend.catalogue.build import iso
 from backend.catalogue.conditions import Condition, split
+from backend.catalogue.metadata import describe
 from backend.catalogue.records import EPOCH, drop, insert, micros
 from backend.catalogue.tables import COLUMNS, collection, document, halves, item, metadata, places_for, product
 from backend.store.db import Database
@@ -26,6 +29,7 @@ from processes.errors import ProcessError
 
 Bbox = tuple[float, float, float, float]
 Interval = tuple[str | None, str | None]
+LARGE, MAX_LAG = 200_000, 60.0  # items, seconds: describing a million items takes seconds
 TOUCH = 1e-4  # degrees: footprints follow curved tile sides within about 10 m
 
 
@@ -50,7 +54,7 @@ class Catalogue:
         self.database = database
         self.engine = database.engine
         self.places = places_for(self.engine)
-        self._metadata: tuple[str, dict[str, dict[str, Any]]] | None = None
+        self._metadata: dict[str, tuple[int, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._create()
 
@@ -58,7 +62,7 @@ class Catalogue:
 
     def collections(self) -> list[dict[str, Any]]:
         """openEO metadata of every collection that has items, by id."""
-        return [self._documents()[k] for k in sorted(self._documents())]
+        return list(self._documents().values())
 
     def collection(self, collection_id: str) -> dict[str, Any]:
         """openEO metadata of one collection. Raises ``ProcessError('CollectionNotFound')``."""
@@ -219,12 +223,13 @@ class Catalogue:
             )
 
     def optimize(self) -> None:
-        """Let the database look at its figures after large changes."""
+        """After large changes: let the database look at its figures, and describe the collections."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA optimize")
             else:
                 connection.exec_driver_sql("ANALYZE catalogue_item, catalogue_place, catalogue_document")
+        self.collections()  # described here, so that the first client need not wait
 
     def close(self) -> None:
         self.database.close()
@@ -260,14 +265,42 @@ class Catalogue:
                 )
 
     def _documents(self) -> dict[str, dict[str, Any]]:
-        """Metadata of every collection, made again when the index has changed."""
-        from backend.catalogue.metadata import describe_all
-
-        current = self.generation()
+        """Metadata of every collection: from memory, else from the database, else made again and kept in both."""
+        c = collection.c
+        query = sa.select(c.id, c.number, c.static, c.generation, c.described_generation, c.described_at).order_by(c.id)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).all()
         with self._lock:
-            if self._metadata is None or self._metadata[0] != current:
-                self._metadata = (current, describe_all(self))
-            return self._metadata[1]
+            out: dict[str, dict[str, Any]] = {}
+            for row in rows:
+                kept = self._metadata.get(row.id)
+                if kept is None or kept[0] != row.generation:
+                    self._metadata[row.id] = kept = self._describe(row)
+                out[row.id] = kept[1]
+            return out
+
+    def _describe(self, row: Any) -> tuple[int, dict[str, Any]]:
+        """(generation, metadata) of one collection. While a large one is being filled, metadata may lag a minute."""
+        lag = row.described_at is not None and time.time() - row.described_at < MAX_LAG
+        with self.engine.connect() as connection:
+            if row.described_generation == row.generation or (lag and self._is_large(connection, row.number)):
+                text = connection.execute(
+                    sa.select(collection.c.described).where(collection.c.number == row.number)
+                ).scalar()
+                return row.described_generation, json.loads(text or "{}")
+            made = describe(connection, row.number, row.id, row.static)
+        values = {"described": json.dumps(made), "described_generation": row.generation, "described_at": time.time()}
+        same = (collection.c.number == row.number) & (collection.c.generation == row.generation)
+        try:
+            with self._write() as connection:
+                connection.execute(sa.update(collection).where(same).values(**values))
+        except sa.exc.OperationalError as error:  # a read-only database: every process makes its own
+            logging.getLogger(__name__).info("collection metadata could not be kept: %s", error.orig)
+        return row.generation, made
+
+    def _is_large(self, connection: sa.Connection, number: int) -> bool:
+        beyond = sa.select(item.c.number).where(item.c.collection == number).offset(LARGE).limit(1)
+        return connection.execute(beyond).first() is not None
 
     def _number(self, collection_id: str) -> tuple[int, bool]:
         with self.engine.connect() as connection:

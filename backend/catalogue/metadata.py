@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,10 +13,7 @@ from backend.catalogue.bands import ANGLES, MASKS
 from backend.catalogue.build import ALWAYS, EXTENSIONS, iso
 from backend.catalogue.declared import declared
 from backend.catalogue.records import EPOCH
-from backend.catalogue.tables import band, collection, item
-
-if TYPE_CHECKING:
-    from backend.catalogue.index import Catalogue
+from backend.catalogue.tables import band, item
 
 STAC_VERSION = "1.1.0"
 DATACUBE = "https://stac-extensions.github.io/datacube/v2.2.0/schema.json"
@@ -40,16 +37,8 @@ QUERYABLES: dict[str, dict[str, Any]] = {
 }
 
 
-def describe_all(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """Metadata of every collection that has items, by id."""
-    with catalogue.engine.connect() as connection:
-        rows = connection.execute(
-            sa.select(collection.c.number, collection.c.id, collection.c.static).order_by(collection.c.id)
-        )
-        return {row.id: _describe(connection, row.number, row.id, row.static) for row in rows.all()}
-
-
-def _describe(connection: sa.Connection, number: int, id: str, static: bool) -> dict[str, Any]:
+def describe(connection: sa.Connection, number: int, id: str, static: bool) -> dict[str, Any]:
+    """Metadata of one collection that has items."""
     known = declared(id)
     bands = _bands(connection, number)
     of = (item.c.collection == number) & ~item.c.hidden

@@ -39,6 +39,7 @@ def insert(connection: sa.Connection, places: Places, path: str, items: Sequence
         _describe_bands(connection, number, each)
     places.put(connection, rows)
     _supersede(connection, keys)
+    _note_change(connection, {number for number, _ in keys})
 
 
 def _describe_bands(connection: sa.Connection, number: int, each: pystac.Item) -> None:
@@ -76,10 +77,17 @@ def drop(connection: sa.Connection, places: Places, paths: Sequence[str]) -> Non
             connection.execute(sa.delete(item).where(item.c.number.in_(part)))
         connection.execute(sa.delete(product).where(product.c.path == path))
     _supersede(connection, keys)
+    _note_change(connection, {number for number, _ in keys})
     empty = ~sa.exists().where(item.c.collection == collection.c.number)
     for number in connection.execute(sa.select(collection.c.number).where(empty)).scalars().all():
         connection.execute(sa.delete(band).where(band.c.collection == number))
         connection.execute(sa.delete(collection).where(collection.c.number == number))
+
+
+def _note_change(connection: sa.Connection, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        changed = sa.update(collection).where(collection.c.number == number)
+        connection.execute(changed.values(generation=collection.c.generation + 1))
 
 
 def _supersede(connection: sa.Connection, keys: Iterable[tuple[int, str]]) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER PRIMARY KEY only
 
@@ -40,6 +40,10 @@ collection = Table(
     Column("number", Integer, primary_key=True),
     Column("id", String, nullable=False, unique=True),
     Column("static", Boolean, nullable=False, default=False),
+    Column("generation", Integer, nullable=False, default=0),  # changes with the collection's items
+    Column("described", Text),  # its openEO metadata as of described_generation
+    Column("described_generation", Integer),
+    Column("described_at", Float),  # seconds since 1970
 )
 
 product = Table(
