@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from processes import times
 from processes.aggregate.periods import PERIODS, label, ordinals
 from processes.blocks import map_blocks, reduce_groups
 from processes.callback import LabeledArray
+from processes.demand import Demand
 from processes.errors import parameter_invalid
 from processes.merging import ACCUMULATORS
 from processes.probe import decode, decoded_dtype
@@ -40,7 +41,12 @@ class _Mean:
         return accumulator.finish(accumulator.start(data.values))
 
 
-@process()
+def climatological_normal_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
+    """All dates count; the rest passes."""
+    return {"data": demand.with_(interval=None)}
+
+
+@process(demand=climatological_normal_demand)
 def climatological_normal(
     data: xr.DataArray, period: str, climatology_period: Sequence[int] = (1981, 2010)
 ) -> xr.DataArray:
@@ -111,7 +117,12 @@ def _cut_off(instants: np.ndarray, first: int, last: int, season: str, months: S
     return ending | np.isin(_months(instants), [first * 12 + m for m in range(length)])
 
 
-@process()
+def anomaly_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
+    """Pixel by pixel; the normals have times of the year, not dates."""
+    return {"data": demand, "normals": demand.with_(interval=None, bands=None)}
+
+
+@process(demand=anomaly_demand)
 def anomaly(data: xr.DataArray, normals: xr.DataArray, period: str) -> xr.DataArray:
     """``data`` minus the normal of the same time of the year; nodata where there is no normal for a label.
 

@@ -14,11 +14,12 @@ from processes.blocks import is_lazy
 from processes.callback import Callback, LabeledArray
 from processes.errors import parameter_invalid
 from processes.probe import answer, decode, decoded_dtype, reducer_dtype
+from processes.reduce.dimension import whole_area
 from processes.registry import process
 from processes.resample.grids import ALIGNS
 
 
-@process()
+@process(demand=whole_area)
 def aggregate_spatial_window(
     data: xr.DataArray,
     reducer: Callback,

@@ -76,6 +76,9 @@ class _Windows:
         self.sizes = {str(d): n for d, n in data.sizes.items()}
         self.axes = {d: data.coords[d].values if d in data.coords else np.arange(data.sizes[d]) for d in self.windows}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "source"}  # tasks carry no cube
+
     def lazy(self) -> da.Array:
         """Blocks of whole windows, each with the margin it needs."""
         source = self.source.data
@@ -90,13 +93,14 @@ class _Windows:
                 chunks[axis] = (*chunks[axis][:-2], chunks[axis][-2] + chunks[axis][-1])
         source = source.rechunk(chunks)
         depth = {a: self.halo[d] for a, d in enumerate(self.windows)}
-        starts = [np.cumsum([0, *c[:-1]]) for c in source.chunks]
+        sizes = source.chunks
+        starts = [np.cumsum([0, *c[:-1]]) for c in sizes]
         grown = da.overlap.overlap(source, depth=depth, boundary="none")
 
         def on_block(block: np.ndarray, block_info: Any = None) -> np.ndarray:
             at = block_info[0]["chunk-location"]
             begin = tuple(int(starts[a][k]) for a, k in enumerate(at))
-            return self.block(block, begin, tuple(source.chunks[a][k] for a, k in enumerate(at)))
+            return self.block(block, begin, tuple(sizes[a][k] for a, k in enumerate(at)))
 
         return da.map_blocks(
             on_block, grown, dtype=self.dtype, chunks=source.chunks, meta=np.empty((0,) * source.ndim, self.dtype)

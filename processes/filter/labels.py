@@ -11,7 +11,7 @@ import xarray as xr
 from processes import cube as cubes
 from processes import times
 from processes.callback import Callback
-from processes.demand import EVERYTHING, Demand
+from processes.demand import EVERYTHING, Demand, passes
 from processes.errors import ProcessError, parameter_invalid
 from processes.extents import intersect_intervals, parse_interval
 from processes.registry import process
@@ -89,7 +89,7 @@ def filter_temporal(data: xr.DataArray, extent: Sequence[str | None], dimension:
     return data
 
 
-@process()
+@process(demand=passes)  # each label is judged by itself
 def filter_labels(data: xr.DataArray, condition: Callback, dimension: str, context: Any = None) -> xr.DataArray:
     """The labels of ``dimension`` for which ``condition(value, context)`` is true.
 

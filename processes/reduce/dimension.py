@@ -39,7 +39,12 @@ def reduce_dimension(data: xr.DataArray, reducer: Callback, dimension: str, cont
     return reduce_blocks(data, reducer, dimension, context=context)
 
 
-@process()
+def whole_area(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
+    """Every pixel of the input counts, at its own resolution; dates and bands pass."""
+    return {"data": demand.with_(box=None, geometries=None, buffer=0, resolution=None, crs=None)}
+
+
+@process(demand=whole_area)
 def reduce_spatial(data: xr.DataArray, reducer: Callback, context: Any = None) -> xr.DataArray:
     """The cube without x and y: all pixels of an image go through ``reducer`` as one array, in no particular order.
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
 from processes import times
 from processes.blocks import map_blocks
+from processes.demand import EVERYTHING, Demand
 from processes.errors import ProcessError, dimension_missing
 from processes.probe import decode, decoded_dtype
 from processes.registry import process
 
 
-@process()
+def resample_cube_temporal_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
+    """The nearest date may be any; of the target only its dates count, and of those the ones wanted."""
+    if args.get("dimension") not in (None, "t"):
+        return {"data": EVERYTHING, "target": EVERYTHING}
+    whole = demand.whole | {"t"} if args.get("valid_within") is not None else demand.whole
+    return {"data": demand.with_(interval=None, whole=whole), "target": Demand(interval=demand.interval)}
+
+
+@process(demand=resample_cube_temporal_demand)
 def resample_cube_temporal(
     data: xr.DataArray,
     target: xr.DataArray,

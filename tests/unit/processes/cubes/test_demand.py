@@ -135,7 +135,6 @@ def test_neighbours_widen_and_forget_overviews() -> None:
     assert (got.buffer, got.resolution) == (FULL.buffer + 2, None)
     assert rule("apply_kernel", kernel=[[1]], border="wrap")["data"] == EVERYTHING
     assert registry.get("apply_neighborhood").demand is None
-    assert registry.get("aggregate_spatial_window").demand is None
 
 
 def test_resampling_says_for_which_grid_pixels_are() -> None:
@@ -183,6 +182,24 @@ def test_periods_want_all_dates() -> None:
     assert got == FULL.with_(interval=None, whole=frozenset({"t"}))
     assert rule("aggregate_temporal", intervals=[], reducer=reducer("mean"))["data"] == FULL.with_(interval=None)
     assert rule("aggregate_temporal", intervals=[], reducer=reducer("mean"), dimension="zeit")["data"] == EVERYTHING
+
+
+def test_what_looks_at_the_whole_area() -> None:
+    demand = FULL.with_(resolution=20.0)
+    for id in ("reduce_spatial", "aggregate_spatial_window"):
+        got = rule(id, demand, reducer=reducer("mean"), size=[2, 2])["data"]
+        assert got == Demand(interval=FULL.interval, bands=FULL.bands)
+
+
+def test_what_looks_at_all_dates() -> None:
+    got = rule("resample_cube_temporal", target={"from_node": "b"}, valid_within=3)
+    assert got["data"] == FULL.with_(interval=None, whole=frozenset({"t"}))
+    assert got["target"] == Demand(interval=FULL.interval)
+    assert rule("climatological_normal", period="month")["data"].interval is None
+    got = rule("anomaly", normals={"from_node": "b"}, period="month")
+    assert got["data"] == FULL
+    assert got["normals"] == FULL.with_(interval=None, bands=None)
+    assert rule("filter_labels", dimension="t")["data"] == FULL
 
 
 KERNEL = [[0, 1, 0], [1, 1, 1], [0, 1, 0]]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import cloudpickle
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -85,6 +88,22 @@ def test_renamed_dimensions(case: Case, chunking: str) -> None:
     kinds = {RENAMED.get(d, d): k for d, k in usual.attrs["dims"].items()}
     assert renamed.attrs["dims"] == kinds
     same(computed(renamed), computed(usual).values)
+
+
+@EVERY
+def test_tasks_travel_and_carry_no_cube(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks go to other machines: plain data and functions, never a lazy array with the graph behind it."""
+    lazy = result(case, Make("everything"))
+    if not isinstance(lazy, xr.DataArray):
+        return
+
+    def caught(self: Any, protocol: int = 2) -> Any:
+        raise AssertionError("a task carries a lazy array")
+
+    monkeypatch.setattr(da.Array, "__reduce__", caught)
+    (optimised,) = dask.optimize(lazy.data)
+    for task in dict(optimised.__dask_graph__()).values():
+        cloudpickle.loads(cloudpickle.dumps(task))
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.callback], ids=lambda c: c.id)
