@@ -20,7 +20,7 @@ from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Target, unsuitable
 from backend.results.plain import InMemory, plain
 from processes import cube as cubes
-from processes.vector.cube import GEOMETRIES_ONLY
+from processes.vector.cube import GEOMETRIES_ONLY, PROPERTIES, column
 
 
 class Table(InMemory):
@@ -83,6 +83,8 @@ def long(data: xr.DataArray) -> pd.DataFrame:
     them are columns.
     """
     geometry, band = cubes.dim_of(data, cubes.GEOMETRY), cubes.dim_of(data, cubes.BANDS)
+    if band is None and geometry is not None and PROPERTIES in data.dims:
+        band = PROPERTIES  # of load_geojson: each has its own type
     rows = [str(d) for d in data.dims if d != band]
     values = data.transpose(*rows, *([band] if band else [])).values
     sizes = [data.sizes[d] for d in rows]
@@ -99,9 +101,16 @@ def long(data: xr.DataArray) -> pd.DataFrame:
         else:
             columns[d] = np.array([v if isinstance(v, (int, float)) else describe.text(v) for v in labels])[at]
     flat = values.reshape(-1, data.sizes[band]) if band else values.reshape(-1, 1)
-    names = [] if data.attrs.get(GEOMETRIES_ONLY) else describe.band_labels(data) or ["value"]
+    names = (
+        []
+        if data.attrs.get(GEOMETRIES_ONLY)
+        else [describe.text(v) for v in cubes.labels(data, band)]
+        if band
+        else ["value"]
+    )
     for n, name in enumerate(names):
-        columns[name if name not in columns else f"{name}_"] = flat[:, n]
+        values = flat[:, n]
+        columns[name if name not in columns else f"{name}_"] = column(values) if values.dtype == object else values
     if shapes is None:
         return pd.DataFrame(columns)
     assert geometry is not None
@@ -156,7 +165,7 @@ def _texts(frame: pd.DataFrame) -> pd.DataFrame:
     """Geometries as WKT."""
     if not isinstance(frame, gpd.GeoDataFrame):
         return frame
-    return pd.DataFrame(frame.assign(**{frame.geometry.name: frame.geometry.to_wkt()}))
+    return pd.DataFrame(frame).assign(**{frame.geometry.name: frame.geometry.to_wkt()})
 
 
 def _extent(frame: pd.DataFrame) -> tuple[dict[str, Any] | None, tuple[float, float, float, float] | None]:
