@@ -15,6 +15,7 @@ LAYERS = ("SEB", "NDSI", "FSCTOC", "FSCOG", "QCTOC", "QCOG", "EXPERT", "QCFLAGS"
 # elevations that are counted, metres
 Z_LOW, Z_HIGH = -500, 9000
 Z_BIN = 10  # of the regional histograms
+SHADE_REACH = 500.0  # metres below the snow line down to which plain snow in relief shade is taken (mode plus)
 JOINT = 200  # bins of NDSI -1..1 and of green 0..2 (0..0.5 in relief shade)
 FINE = 4
 
@@ -146,8 +147,8 @@ def second_pass(
     dem : int16 (h, w), metres
     red_cells : int16 (cells_y, cells_x); ``cell_rows`` (h,), ``cell_cols`` (w,) : int32 cell of each row, column
     zs : float64 (regions_y, regions_x), snow line; ``region``, ``row0``, ``col0`` place the block
-    limits : float64 (5,): NDSI and red of pass 2, coarse red of a dark cloud, blue - NIR of shaded snow,
-        least FSC (percent) of SEB
+    limits : float64 (6,): NDSI and red of pass 2, coarse red of a dark cloud, blue - NIR of shaded snow,
+        least FSC (percent) of SEB, NDSI of pass 1
     ice_limits : float64 (5,): NDSI above, NIR below, blue/red below, NIR/green below (ice), NIR/green below (water)
     flags : bool (6,): pass 2 runs, shaded snow runs, mode ``plus``, strict cloud mask, look for ice, ice is no snow
     fsc : uint8 (2, 256) percent by NDSI percent, lit and in relief shade; fsc_og : uint8 (101, 256) by FSC and tree cover
@@ -155,7 +156,7 @@ def second_pass(
     out : uint8 (8, h, w), written, see `LAYERS`
     tally : int64 (3,), added to: pixels with data, snow, cloud
     """
-    ndsi2, red2, dark, difference, seb_least = limits[0], limits[1], limits[2], limits[3], limits[4]
+    ndsi2, red2, dark, difference, seb_least, ndsi1 = limits[0], limits[1], limits[2], limits[3], limits[4], limits[5]
     run2, shaded, plus, strict, seek_ice, drop_ice = flags[0], flags[1], flags[2], flags[3], flags[4], flags[5]
     everywhere = zs.size == 1
     line = zs[0, 0]
@@ -181,11 +182,12 @@ def second_pass(
                 if not everywhere:
                     line = snow_line_at(zs, region, row0 + y, col0 + x)
                 p2 = z > line and ndsi > ndsi2 and r > red2
-                if shaded and relief[y, x] == 1 and z >= line:
+                if shaded and relief[y, x] == 1 and (z >= line or (plus and z >= line - SHADE_REACH)):
                     sh = np.float64(blue[y, x]) - np.float64(nir[y, x]) > difference
-                    # in shade the sky's blue alone fires on bare ground too: want the SWIR drop of snow as well
+                    # in shade the sky's blue alone fires on bare ground too: want the SWIR drop of snow as well; snow lies
+                    # lower there than on the lit slopes that the snow line comes from, if its NDSI is plain to see
                     if plus:
-                        sh = sh and ndsi > ndsi2
+                        sh = sh and r > red2 and (ndsi > ndsi1 or (ndsi > ndsi2 and z >= line))
             percent = _percent(ndsi)
             snow = p1 or p2 or sh
             ice = False

@@ -219,7 +219,14 @@ def second(
     geo = block.geo if block.geo is not None else some
     least = 0.0 if p.seb_fraction is None else 100 * p.seb_fraction
     limits = np.array(
-        [p.ndsi_pass2, p.red_pass2 * multi, p.red_darkcloud * multi, p.shaded_difference * multi / 10, least]
+        [
+            p.ndsi_pass2,
+            p.red_pass2 * multi,
+            p.red_darkcloud * multi,
+            p.shaded_difference * multi / 10,
+            least,
+            p.ndsi_pass1,
+        ]
     )
     ice = np.array([ICE[0], ICE[1] * 1000 * multi, *ICE[2:]])
     toc, og = fsc.quality_tables(r.plus)

@@ -10,6 +10,10 @@ import numpy as np
 
 from processes.kernels.lis_detect import FINE, JOINT
 
+ENOUGH = 200  # pixels an end-member is estimated from, at least
+_NDSI = (np.arange(JOINT) + 0.5) / (JOINT // 2) - 1
+_GREEN = (np.arange(JOINT) + 0.5) / (JOINT // 2)
+
 
 def tanh_law(ndsi: np.ndarray | float) -> np.ndarray:
     """FSC at the top of canopy, 0.5 tanh(2.65 NDSI - 1.42) + 0.5 (Gascoin et al. 2020), 0..1."""
@@ -26,6 +30,23 @@ def tanh_table() -> np.ndarray:
     return to_percent(tanh_law(np.arange(256) / 100))
 
 
+def snow_member(joint: np.ndarray, scale: float = 1.0) -> tuple[float, float] | None:
+    """NDSI and green of snow: medians of the half of the pixels with NDSI > 0.4 whose NDSI is highest; None for too few."""
+    snowy = np.where(_NDSI > 0.4, joint.sum(axis=1), 0)
+    if snowy.sum() < ENOUGH:
+        return None
+    bright = np.cumsum(snowy[::-1])[::-1] <= max(0.5 * snowy.sum(), snowy.max())
+    return _median(_NDSI, np.where(bright, snowy, 0)), _median(_GREEN / scale, joint[bright].sum(axis=0))
+
+
+def ground_member(joint: np.ndarray, scale: float = 1.0) -> tuple[float, float] | None:
+    """NDSI and green of snow-free ground: medians of the pixels with NDSI < 0; None for too few."""
+    bare = _NDSI < 0.0
+    if joint[bare].sum() < ENOUGH:
+        return None
+    return _median(_NDSI, np.where(bare, joint.sum(axis=1), 0)), _median(_GREEN / scale, joint[bare].sum(axis=0))
+
+
 def unmixing(joint: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray] | None:
     """Linear mixing law of a scene, from its clear pixels.
 
@@ -36,29 +57,18 @@ def unmixing(joint: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, np.ndar
     Returns
     -------
     Snow fraction (201,) over NDSI -1..1 in steps of 0.01, and end-members (green, SWIR) of ground and snow (2, 2); None
-    where the scene shows too little of one of the two.
+    where the scene shows too little of one of the two, or no difference between them.
 
     Notes
     -----
     Green and SWIR of a mixture are linear in its fraction f, so NDSI(f) is a ratio of two linear functions, which
-    inverts to f = (n (g0 + s0) - g0 + s0) / ((g1 - g0 - s1 + s0) - n (g1 - g0 + s1 - s0)). The ground is that of
-    NDSI < 0, weighted towards the snow; snow is the median of the fifth of NDSI > 0.4 with the highest NDSI.
+    inverts to f = (n (g0 + s0) - g0 + s0) / ((g1 - g0 - s1 + s0) - n (g1 - g0 + s1 - s0)).
     """
-    ndsi = (np.arange(JOINT) + 0.5) / (JOINT // 2) - 1
-    green = (np.arange(JOINT) + 0.5) / (JOINT // 2) / scale
-    by_ndsi = joint.sum(axis=1)
-    bare = np.where(ndsi < 0.0, by_ndsi, 0)
-    snowy = np.where(ndsi > 0.4, by_ndsi, 0)
-    if min(bare.sum(), snowy.sum()) < 200:
+    ground, snow = ground_member(joint, scale), snow_member(joint, scale)
+    if ground is None or snow is None or snow[1] < 2 * ground[1]:
         return None
-    n0 = _median(ndsi, bare)
-    g0 = _median(green, joint[ndsi < 0.0].sum(axis=0))
-    bright = np.cumsum(snowy[::-1])[::-1] <= max(0.5 * snowy.sum(), snowy.max())
-    n1 = _median(ndsi, np.where(bright, snowy, 0))
-    g1 = _median(green, joint[bright].sum(axis=0))
+    (n0, g0), (n1, g1) = ground, snow
     s0, s1 = g0 * (1 - n0) / (1 + n0), g1 * (1 - n1) / (1 + n1)
-    if g1 < 2 * g0:
-        return None
     n = np.linspace(-1, 1, 201)
     slope = (g1 - g0 - s1 + s0) - n * (g1 - g0 + s1 - s0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -78,23 +88,42 @@ def law_of_scene(joint: np.ndarray, law: str) -> tuple[str, np.ndarray]:
     where it explains the brightness of mixed pixels clearly better than the published law (`explains_better`). Shade is
     lit by the sky, which has little SWIR, so the same snow has a higher NDSI there: both laws are moved accordingly.
     """
-    both = np.stack([tanh_table(), tanh_table()])
     found = unmixing(joint[0]) if law != "tanh" else None
-    dark = unmixing(joint[1], FINE) if law != "tanh" else None
     if found is None:
-        return "tanh", both
+        return "tanh", np.stack([tanh_table(), tanh_table()])
     fraction, members = found
-    if law == "unmix" or explains_better(joint[0], fraction, members):
-        lit = to_percent(np.concatenate([fraction[100:], np.ones(256 - 101)]))
-        shade = lit if dark is None else to_percent(np.concatenate([dark[0][100:], np.ones(256 - 101)]))
-        return "unmix", np.stack([lit, shade])
+    grid = np.linspace(-1, 1, 201)
+    linear = law == "unmix" or explains_better(joint[0], fraction, members)
+
+    def percent(ndsi: np.ndarray) -> np.ndarray:
+        return to_percent(np.interp(ndsi, grid, fraction) if linear else tanh_law(ndsi))
+
+    ndsi = np.arange(256) / 100
+    dark = unmixing(joint[1], FINE)
+    if linear and dark is not None:
+        shade = to_percent(np.interp(ndsi, grid, dark[0]))
+    else:
+        ratio = np.maximum((1 - ndsi) / (1 + ndsi), 0) / sky_colour(joint[1], members, dark)
+        shade = percent((1 - ratio) / (1 + ratio))
+    lit = percent(ndsi) if linear else tanh_table()
+    return "unmix" if linear else "tanh", np.stack([lit, shade])
+
+
+def sky_colour(joint: np.ndarray, members: np.ndarray, dark: tuple[np.ndarray, np.ndarray] | None) -> float:
+    """SWIR over green of the light in relief shade relative to that in the sun, 0.1..1.
+
+    From both end-members where the shade shows both (geometric mean), from snow alone where it shows snow only (under
+    a blue sky bare ground may have a positive NDSI), else 1.
+    """
+    lit = members[:, 1] / members[:, 0]
     if dark is not None:
-        # SWIR/green of both end-members in shade over that in the sun: the colour of the sky's light
-        colour = float(np.exp(np.mean(np.log((dark[1][:, 1] / dark[1][:, 0]) / (members[:, 1] / members[:, 0])))))
-        n = np.arange(256) / 100
-        ratio = np.maximum((1 - n) / (1 + n), 0) / min(max(colour, 0.2), 1.0)
-        both[1] = to_percent(tanh_law((1 - ratio) / (1 + ratio)))
-    return "tanh", both
+        ratio = dark[1][:, 1] / dark[1][:, 0] / lit
+        colour = float(np.exp(np.mean(np.log(np.maximum(ratio, 1e-3)))))
+    elif (snow := snow_member(joint, FINE)) is not None:
+        colour = (1 - snow[0]) / (1 + snow[0]) / float(lit[1])
+    else:
+        colour = 1.0
+    return min(max(colour, 0.1), 1.0)
 
 
 def explains_better(joint: np.ndarray, fraction: np.ndarray, members: np.ndarray) -> bool:
@@ -104,7 +133,6 @@ def explains_better(joint: np.ndarray, fraction: np.ndarray, members: np.ndarray
     must have less than half the mean squared misfit of the tanh law, and less than 0.1 rms.
     """
     (g0, _), (g1, _) = members
-    green = (np.arange(JOINT) + 0.5) / (JOINT // 2)
     misfit, weight = np.zeros(2), 0.0
     for k in range(JOINT // 2 + 15, JOINT):
         pixels = joint[k].sum()
@@ -112,7 +140,7 @@ def explains_better(joint: np.ndarray, fraction: np.ndarray, members: np.ndarray
         linear = float(np.interp(n, np.linspace(-1, 1, 201), fraction))
         if pixels < 20 or linear > 0.95:
             continue
-        seen = (_median(green, joint[k]) - g0) / (g1 - g0)
+        seen = (_median(_GREEN, joint[k]) - g0) / (g1 - g0)
         misfit += pixels * np.array([(linear - seen) ** 2, (float(tanh_law(n)) - seen) ** 2])
         weight += pixels
     return weight >= 100 and bool(misfit[0] < 0.5 * misfit[1] and misfit[0] < 0.01 * weight)
