@@ -132,3 +132,37 @@ def dates(collection: str, bbox: tuple[float, float, float, float] | None, start
                 click.echo(instant)
         except ProcessError as error:
             raise click.ClickException(error.message) from None
+
+
+@catalogue.command("export")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--check",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="Items per collection checked against the STAC schemas; 0: none.",
+)
+def export_static(folder: Path, check: int) -> None:
+    """Write the catalogue as a static STAC into FOLDER.
+
+    Documents are checked against the core STAC schemas that come with pystac; extension schemas are on the network and
+    are left to stac-validator.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    from backend.catalogue.export import export
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.completed} items"), TextColumn("[dim]{task.description}"))
+    with _open() as opened, Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("")
+        done = export(
+            opened, folder, check=check, on_progress=lambda n, id: bar.update(task, completed=n, description=id)
+        )
+    for problem in done.problems:
+        console.print(f"[red]invalid[/] {problem}", soft_wrap=True, highlight=False)
+    console.print(f"{done.items} items in {done.collections} collections written to {folder}", highlight=False)
+    if done.problems:
+        sys.exit(1)
