@@ -40,7 +40,8 @@ def ingest(
 ) -> None:
     """Take the products under PATHS into the catalogue (default: TUILE_ARCHIVE).
 
-    Only what is new or changed is read; what is gone is forgotten. Rejected products are named with the reason.
+    Only what is new or changed is read; what is gone is forgotten. Rejected products are named with the reason. A folder
+    with a file .tuileignore is passed over.
     """
     from rich.console import Console
 
@@ -98,7 +99,7 @@ def _tell(console: Console, catalogue: Catalogue, report: Report, *, quiet: bool
         )
     if quiet and not (report.added or report.changed or report.removed or report.rejected):
         return
-    console.print(f"{report}; the catalogue has {catalogue.count()} items", highlight=False)
+    console.print(f"{report}; the catalogue has {catalogue.count()} items", soft_wrap=True, highlight=False)
 
 
 @click.group()

@@ -26,8 +26,9 @@ from backend.catalogue.tree import PARTIAL
 if TYPE_CHECKING:
     from backend.catalogue.index import Catalogue
 
-POOL_FROM = 24  # products below which starting processes costs more than it saves
+POOL_FROM = 200  # products below which starting processes costs more than it saves
 RASTERS = re.compile(r"\.(tiff?|jp2|nc|hdf|h5|img|hgt|vrt|zip|tar|tar\.gz|tgz)$", re.IGNORECASE)
+IGNORE = ".tuileignore"  # a folder with such a file is passed over: truth layers, scratch space
 SKIP = re.compile(r"^(\..*|__pycache__|lost\+found|@eaDir)$")
 Told = Callable[[int, int, str], None]  # done, total, path
 
@@ -172,6 +173,8 @@ def walk(root: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterato
         entries = sorted(os.scandir(root), key=lambda e: e.name)
     except OSError as error:
         yield Unreadable(root, f"the folder cannot be read: {error.strerror}")
+        return
+    if any(e.name == IGNORE for e in entries):
         return
     files: list[Path] = []
     for entry in entries:

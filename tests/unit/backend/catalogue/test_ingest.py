@@ -127,6 +127,12 @@ def test_rasters_nobody_knows_are_named(catalogue: Catalogue, tmp_path: Path) ->
     assert "holiday.tif" in rejected.reason and "notes.txt" not in rejected.reason
 
 
+def test_a_folder_can_be_passed_over(catalogue: Catalogue, tmp_path: Path) -> None:
+    write_raster(tmp_path / "a" / "truth" / "deep" / "cloud.tif", np.zeros((4, 4), "u1"))
+    (tmp_path / "a" / "truth" / ".tuileignore").touch()
+    assert catalogue.ingest([tmp_path / "a"]).rejected == []
+
+
 def test_a_link_back_to_a_parent_folder_ends(catalogue: Catalogue, tmp_path: Path) -> None:
     make_muscate(tmp_path / "a")
     (tmp_path / "a" / "loop").symlink_to(tmp_path / "a", target_is_directory=True)
