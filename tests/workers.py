@@ -146,17 +146,18 @@ def install_toys(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """URL of a Redis server on a free port. Without redis-server: skips, or fails where TUILE_TEST_REDIS=1."""
+def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """URL of a Redis server on ``port`` or a free one. Without redis-server: skips, or fails where TUILE_TEST_REDIS=1."""
     program = shutil.which("redis-server")
     if program is None:
         reason = "redis-server is not installed (Debian: apt-get install redis-server)"
         if os.environ.get("TUILE_TEST_REDIS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    if port is None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
     server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
     try:

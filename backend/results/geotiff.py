@@ -29,6 +29,8 @@ class GeoTiffs(Output):
         self.geobox, self.target, self.format = geobox, target, name
         self.dtype = np.dtype(self.cube.dtype)
         self.compression = options["compression"].lower()
+        if self.compression != "zstd" and options.get("level", 0) > 12:
+            raise unsuitable(name, "the highest level of deflate is 12.")
         size = min(int(options["blocksize"]), -(-max(self.raster.height, self.raster.width) // 16) * 16)
         self.predictor = tiff.predictor_of(self.dtype, self.compression, options["predictor"])
         self.compress = tiff.encoder(self.dtype, size, self.compression, options.get("level"), options["predictor"])

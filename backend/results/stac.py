@@ -183,14 +183,12 @@ def _links(job: Job, data: Sequence[JobAsset], urls: Urls) -> list[dict[str, Any
 
 
 def _source_links(ids: Sequence[str], urls: Urls) -> list[dict[str, Any]]:
-    if len(ids) > MAX_SOURCE_LINKS and urls.sources:
+    """A link per source where they are few and known, else one to the list of them."""
+    found = [(i, urls.source(i)) for i in ids] if len(ids) <= MAX_SOURCE_LINKS else []
+    if ids and urls.sources and not (found and all(href for _, href in found)):
         title = f"{len(ids)} source products"
         return [{"rel": "derived_from", "href": urls.sources, "type": "application/json", "title": title}]
-    return [
-        {"rel": "derived_from", "href": href, "type": "application/geo+json", "title": i}
-        for i in ids
-        if (href := urls.source(i))
-    ]
+    return [{"rel": "derived_from", "href": h, "type": "application/geo+json", "title": i} for i, h in found if h]
 
 
 def _union(boxes: Sequence[Sequence[float]]) -> list[float]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 import rasterio
 
 from backend.jobs.app import Sender
 from backend.store import jobs
-from tests.workers import LEASE, Site, command, processes_with, wait_for
+from tests.workers import LEASE, Site, command, install_toys, processes_with, redis_server, wait_for
 
 
 def test_job_survives_kill_9_of_its_worker(site: Site) -> None:
@@ -75,3 +77,18 @@ def test_stage_tasks_survive_kill_9_and_the_job_goes_on(site: Site) -> None:
     assert job.status == "finished", site.tell(job_id)
     assert (site.queue.folder(job_id) / "openEO.json").read_text() == "20"
     assert len(list(site.settings.workspace_dir.glob("toy_chain/[!.]*"))) == 4
+
+
+@pytest.mark.redis
+def test_jobs_started_while_redis_is_away_run_when_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_toys(tmp_path / "toys", monkeypatch)
+    with redis_server(tmp_path) as url:
+        site = Site(tmp_path / "data", url)
+        site.worker()
+        site.wait(site.start("add", x=1, y=1), "finished")
+        port = int(url.rpartition(":")[2].partition("/")[0])
+    job_id = site.start("add", x=1, y=2)
+    assert site.job(job_id).status == "queued"
+    with redis_server(tmp_path, port):
+        assert site.wait(job_id, "finished", seconds=60).attempt == 1
+        site.close()

@@ -83,6 +83,14 @@ def test_full_pool_says_when_to_come_back_and_killed_process_is_replaced(pool: S
     assert result.assets[0].path.read_text() == "2"
 
 
+def test_processes_the_kernel_kills_for_memory(pool: SyncPool, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([3, 4])  # the kernel's own count of such kills, before and after
+    monkeypatch.setattr("backend.jobs.process._kernel_kills", lambda: next(counts))
+    with pytest.raises(OpenEOError) as caught:
+        ask(pool, site, "toy_fault", "oom", how="kill")
+    assert caught.value.code == "MemoryExceeded" and "ran out of memory" in caught.value.message
+
+
 def test_requests_that_take_too_long_are_stopped(pool: SyncPool, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "TIMEOUT", 1.0)
     with pytest.raises(OpenEOError) as caught:

@@ -168,6 +168,13 @@ def test_bool_and_south_up_cubes(tmp_path: Path, make_cube: MakeCube) -> None:
         assert file.transform.e == -10 and file.transform.f == 4900020
 
 
+def test_levels_a_codec_does_not_have(tmp_path: Path, make_cube: MakeCube) -> None:
+    cube = make_cube(("y", "x"), size=(16, 16))
+    with pytest.raises(OpenEOError, match="deflate is 12"):
+        write([SaveResult(cube, "COG", {"level": 15})], tmp_path)
+    assert write([SaveResult(cube, "COG", {"level": 15, "compression": "zstd"})], tmp_path)
+
+
 def test_special_characters_in_band_names(tmp_path: Path, make_cube: MakeCube) -> None:
     cube = make_cube(("bands", "y", "x"), size=(16, 16)).assign_coords(bands=["NDVI <1 & >0", "é", "B02"])
     [asset] = write([SaveResult(cube, "COG")], tmp_path)

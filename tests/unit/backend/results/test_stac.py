@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,12 @@ def test_many_sources_are_a_document_of_their_own(series: list[JobAsset]) -> Non
     assert [link["href"] for link in links] == [URLS.sources]
     listed = stac.sources_document(job(), series, URLS)
     assert listed["derived_from"][:2] == ["p0", "p1"] and len(listed["derived_from"]) == 502
+
+
+def test_few_sources_nobody_knows_are_listed_too(series: list[JobAsset]) -> None:
+    document = stac.result_document(job(), series, replace(URLS, source=lambda _: None))
+    assert [k["href"] for k in document["links"] if k["rel"] == "derived_from"] == [URLS.sources]
+    assert stac.result_document(job(), [], URLS)["links"][-1]["rel"] == "canonical"
 
 
 def test_files_without_place_and_different_cubes(tmp_path: Path, make_cube: MakeCube) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-import tarfile
 import textwrap
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import xarray as xr
 
 from backend.errors import OpenEOError
 from backend.results import formats, write
-from backend.results.archive import tar
 from processes import blocks
 from processes.save.save_result import SaveResult
 from tests.unit.backend.results.conftest import MakeCube
@@ -127,12 +125,6 @@ def test_prefixes_cannot_leave_the_folder(tmp_path: Path, prefix: str) -> None:
     with pytest.raises(OpenEOError):
         write([SaveResult(1, "JSON", {"filename_prefix": prefix})], tmp_path)
     assert list(tmp_path.parent.glob("evil*")) == []
-
-
-def test_tar(tmp_path: Path) -> None:
-    assets = write([SaveResult(1, "JSON"), SaveResult(2, "JSON", {"filename_prefix": "b"})], tmp_path)
-    with tarfile.open(tar(assets, tmp_path / "all.tar")) as archive:
-        assert archive.getnames() == ["openEO.json", "b.json"]
 
 
 @pytest.mark.slow
