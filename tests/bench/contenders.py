@@ -1,0 +1,116 @@
+"""Who is measured: their environments (made here with pip, once), their processes, one measurement."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Contender:
+    """``requirements`` None: this project's own environment. ``bare`` ones are installed without their dependencies:
+    openeo-processes-dask asks for the GDAL bindings, which must be compiled against the system's GDAL, and pins xvec."""
+
+    name: str
+    peer: str
+    requirements: tuple[str, ...] | None = None
+    bare: tuple[str, ...] = ()
+
+
+_XARRAY = ("xarray", "dask[array]", "rioxarray", "rasterio", "netcdf4", "pandas")
+CONTENDERS = [
+    Contender("decode", "decode"),
+    Contender("ours", "ours"),
+    Contender("ours-http", "ours_http"),
+    Contender("rasterio+numpy", "plain", ("rasterio", "numpy", "netcdf4")),
+    Contender("odc-stac+xarray", "odcstac", ("odc-stac", "pystac", *_XARRAY)),
+    Contender("rioxarray", "rioxarray_", _XARRAY),
+    Contender("stackstac", "stackstac_", ("stackstac", "pystac", *_XARRAY)),
+    Contender(
+        "openeo-processes-dask", "processes_dask",
+        ("odc-stac", "pystac", "pystac-client", "planetary-computer", "dask-geopandas", "geopandas", "openeo", "scipy",
+         "dask[array,dataframe,distributed]", "openeo-pg-parser-networkx", "joblib", "pyarrow", "stac-validator",
+         "geoparquet", *_XARRAY),
+        ("openeo-processes-dask", "xvec"),
+    ),
+]  # fmt: skip
+
+
+def environment(contender: Contender, cache: Path) -> Path:
+    """The contender's Python; its environment is made if need be. Raises CalledProcessError."""
+    if contender.requirements is None:
+        return Path(sys.executable)
+    wanted = json.dumps([contender.requirements, contender.bare])
+    folder = cache / "venvs" / f"{contender.peer}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").is_file():
+        print(f"installing {contender.name} into {folder} ...", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *contender.requirements], check=True)
+        if contender.bare:
+            subprocess.run([*pip, "--no-deps", *contender.bare], check=True)
+        (folder / "complete").touch()
+    return python
+
+
+def is_installed(contender: Contender, cache: Path) -> bool:
+    wanted = json.dumps([contender.requirements, contender.bare])
+    folder = cache / "venvs" / f"{contender.peer}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+    return contender.requirements is None or (folder / "complete").is_file()
+
+
+class Running:
+    """A contender's process."""
+
+    def __init__(self, contender: Contender, python: Path, log: Path):
+        self.contender, self._log = contender, log.open("w")
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(("TUILE_", "GDAL_", "PYTHON"))}
+        # sums of squares in linear algebra must not take a third core
+        environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        if contender.requirements is None:
+            environ["PYTHONPATH"] = str(HERE.parents[1])
+        self.process = subprocess.Popen(
+            [str(python), str(HERE / "worker.py"), str(HERE / "peers" / f"{contender.peer}.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environ,
+        )  # fmt: skip
+        started = self._answer()
+        if "error" in started:
+            raise RuntimeError(started["error"])
+        self.import_cpu = float(started["import_cpu"])
+        self.versions: dict[str, str] = {}
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """One request; raises RuntimeError with the contender's traceback."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+        self.process.stdin.flush()
+        reply = self._answer()
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.contender.name} ended with status {self.process.wait()}; see {self._log.name}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self._log.close()
