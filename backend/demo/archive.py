@@ -15,12 +15,14 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
+import rasterio
 
 from backend.demo import truth as truth_layers
 from backend.demo.cover import LEGEND
@@ -37,6 +39,8 @@ from backend.demo.wrs import LandsatTrack, landsat_passes, path_row, scene_windo
 
 MARKER = "tuile-demo-archive.json"
 FAMILIES = ("muscate", "l1c", "landsat")
+GDAL_CACHE = 384
+"""MiB of blocks that GDAL may hold in one process: a row of blocks of every raster of a whole tile."""
 Progress = Callable[[str, int, int], None]
 """Told the name of what is finished, how many are, and how many there will be."""
 
@@ -172,6 +176,12 @@ def _place(task: _Task, worked: Season) -> Place:
 
 def _run(task: _Task) -> list[str]:
     """Work of one process; returns the products it made."""
+    # GDAL's own default is a share of the whole machine's memory, for each process
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        return _work(task)
+
+
+def _work(task: _Task) -> list[str]:
     worked = season(task.plan)
     place, tile = _place(task, worked), worked.window(task.tile)
     landsat = task.tile == len(worked.tiles)
@@ -244,6 +254,8 @@ def generate(
     ------
     ValueError
         Options that cannot be met, or a folder that holds something else.
+    OSError
+        The folder cannot be written, or a worker process died.
     """
     plan = Plan(**options)  # type: ignore[arg-type]
     worked = season(plan)
@@ -274,6 +286,8 @@ def generate(
                     done += 1
                     if progress:
                         progress(_label(task, worked), done, whole)
+    except BrokenProcessPool:
+        raise OSError("a worker process died, perhaps for want of memory: try fewer --workers") from None
     finally:
         shutil.rmtree(cache, ignore_errors=True)
     folders = sorted(Path(p) for p in products)
