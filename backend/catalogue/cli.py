@@ -26,6 +26,9 @@ def _open() -> Catalogue:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--workers", type=click.IntRange(1), help="Products read at once; default one per core.")
 @click.option("--force", is_flag=True, help="Read every product again, also unchanged ones.")
+@click.option(
+    "--to-cog", is_flag=True, help="Convert JPEG 2000 and striped rasters into COGs beside the products, once."
+)
 @click.option("--watch", is_flag=True, help="Stay and take in what arrives, changes or goes.")
 @click.option(
     "--interval",
@@ -36,7 +39,7 @@ def _open() -> Catalogue:
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 when a product was rejected.")
 def ingest(
-    paths: tuple[Path, ...], workers: int | None, force: bool, watch: bool, interval: float, strict: bool
+    paths: tuple[Path, ...], workers: int | None, force: bool, to_cog: bool, watch: bool, interval: float, strict: bool
 ) -> None:
     """Take the products under PATHS into the catalogue (default: TUILE_ARCHIVE).
 
@@ -47,9 +50,13 @@ def ingest(
 
     from backend.settings import Settings
 
-    roots = list(paths) or Settings().archives
+    settings = Settings()
+    roots = list(paths) or settings.archives
+    cogs = settings.data_dir / "cogs" if to_cog else None
     if not roots:
         raise click.UsageError("Name the folders to take in, or set TUILE_ARCHIVE.")
+    if watch and to_cog:
+        raise click.UsageError("--to-cog is a one-off: run it without --watch.")
     console = Console(stderr=True)
     with _open() as catalogue:
         if watch:
@@ -63,13 +70,15 @@ def ingest(
                 on_report=lambda r: _tell(console, catalogue, r, quiet=True),
             )
             return
-        report = _with_bar(console, catalogue, roots, workers, force)
+        report = _with_bar(console, catalogue, roots, workers, force, cogs)
         _tell(console, catalogue, report)
     if strict and report.rejected:
         sys.exit(1)
 
 
-def _with_bar(console: Console, catalogue: Catalogue, roots: list[Path], workers: int | None, force: bool) -> Report:
+def _with_bar(
+    console: Console, catalogue: Catalogue, roots: list[Path], workers: int | None, force: bool, cogs: Path | None
+) -> Report:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -85,7 +94,7 @@ def _with_bar(console: Console, catalogue: Catalogue, roots: list[Path], workers
         def show(done: int, total: int, path: str) -> None:
             bar.update(task, description="Reading products", completed=done, total=total, name=Path(path).name)
 
-        return catalogue.ingest(roots, workers=workers, force=force, isolate=True, on_progress=show)
+        return catalogue.ingest(roots, workers=workers, force=force, isolate=True, to_cog=cogs, on_progress=show)
 
 
 def _tell(console: Console, catalogue: Catalogue, report: Report, *, quiet: bool = False) -> None:

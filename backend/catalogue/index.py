@@ -42,6 +42,15 @@ class Pair:
     hours: float
 
 
+@dataclass(frozen=True)
+class Known:
+    """A product as the index has it: ``reason`` of its rejection or None; ``cogs`` as in `tables.product`."""
+
+    fingerprint: str
+    reason: str | None
+    cogs: str | None
+
+
 class Catalogue:
     """The index of an archive; implements `processes.env.Catalogue`.
 
@@ -188,14 +197,21 @@ class Catalogue:
         return ingest(self, paths, **options)
 
     def put(
-        self, path: str, fingerprint: str, reader: str, items: Sequence[pystac.Item], reason: str | None, now: float
+        self,
+        path: str,
+        fingerprint: str,
+        reader: str,
+        items: Sequence[pystac.Item],
+        reason: str | None,
+        now: float,
+        cogs: str | None = None,
     ) -> None:
         """Replace everything known of one product: its items, or why it was rejected. One transaction."""
         with self._write() as connection:
             drop(connection, self.places, [path])
             if items:
                 insert(connection, self.places, path, items)
-            connection.execute(sa.insert(product).values(path=path, fingerprint=fingerprint, reader=reader, reason=reason, ingested=now))  # fmt: skip
+            connection.execute(sa.insert(product).values(path=path, fingerprint=fingerprint, reader=reader, reason=reason, ingested=now, cogs=cogs))  # fmt: skip
             self._touch(connection)
 
     def remove(self, paths: Sequence[str]) -> None:
@@ -205,14 +221,14 @@ class Catalogue:
                 drop(connection, self.places, paths)
                 self._touch(connection)
 
-    def products(self, under: str | None = None) -> dict[str, tuple[str, str | None]]:
-        """Product path -> (fingerprint, reason of rejection or None), of those at or under a folder."""
-        query = sa.select(product.c.path, product.c.fingerprint, product.c.reason)
+    def products(self, under: str | None = None) -> dict[str, Known]:
+        """Product path -> what is known of it, of those at or under a folder."""
+        query = sa.select(product.c.path, product.c.fingerprint, product.c.reason, product.c.cogs)
         if under is not None:
             prefix = under.rstrip("/") + "/"
             query = query.where(sa.or_(product.c.path == under, product.c.path.startswith(prefix, autoescape=True)))
         with self.engine.connect() as connection:
-            return {row.path: (row.fingerprint, row.reason) for row in connection.execute(query)}
+            return {row.path: Known(row.fingerprint, row.reason, row.cogs) for row in connection.execute(query)}
 
     def generation(self) -> str:
         """Changes with every change of the index."""

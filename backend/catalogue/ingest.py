@@ -10,6 +10,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -20,16 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 import pystac
 
+from backend.catalogue.cogs import SUFFIX, NotCopied, convert
 from backend.catalogue.reader import Reader, Rejected, reader_for, reader_named, readers
 from backend.catalogue.tree import PARTIAL
 
 if TYPE_CHECKING:
-    from backend.catalogue.index import Catalogue
+    from backend.catalogue.index import Catalogue, Known
 
 POOL_FROM = 200  # products below which starting processes costs more than it saves
 RASTERS = re.compile(r"\.(tiff?|jp2|nc|hdf|h5|img|hgt|vrt|zip|tar|tar\.gz|tgz)$", re.IGNORECASE)
 IGNORE = ".tuileignore"  # a folder with such a file is passed over: truth layers, scratch space
-SKIP = re.compile(r"^(\..*|__pycache__|lost\+found|@eaDir)$")
+SKIP = re.compile(r"^(\..*|__pycache__|lost\+found|@eaDir|.*\.tuile-cog)$")
 Told = Callable[[int, int, str], None]  # done, total, path
 
 
@@ -60,6 +62,7 @@ class _Found:
     path: Path
     reader: str
     fingerprint: str
+    to_cog: Path | None = None
 
 
 def ingest(
@@ -71,6 +74,7 @@ def ingest(
     force: bool = False,
     isolate: bool = False,
     leave: frozenset[str] = frozenset(),
+    to_cog: Path | None = None,
 ) -> Report:
     """Take in what is new or changed under ``paths``, and forget what is gone from them.
 
@@ -83,6 +87,8 @@ def ingest(
     isolate : read in processes instead of threads when there are many products: faster, and a file that crashes GDAL
         costs one product. The caller's main module must be importable (``if __name__ == "__main__"``)
     leave : product paths that are left as they are this time (they are still being copied)
+    to_cog : convert dear rasters into COGs (see `backend.catalogue.cogs`); the folder for those that cannot lie beside
+        their product
 
     Returns
     -------
@@ -90,9 +96,9 @@ def ingest(
     """
     report = Report()
     todo: list[_Found] = []
-    known: dict[str, tuple[str, str | None]] = {}
+    known: dict[str, Known] = {}
     for root in dict.fromkeys(Path(p).absolute() for p in paths):
-        _compare(catalogue, root, todo, known, report, force, leave)
+        _compare(catalogue, root, todo, known, report, force, leave, to_cog)
     for done, (found, outcome) in enumerate(_read_all(todo, workers, isolate), 1):
         _store(catalogue, found, outcome, known, report)
         if on_progress is not None:
@@ -107,17 +113,17 @@ def _compare(
     catalogue: Catalogue,
     root: Path,
     todo: list[_Found],
-    known: dict[str, tuple[str, str | None]],
+    known: dict[str, Known],
     report: Report,
     force: bool,
     leave: frozenset[str],
+    to_cog: Path | None,
 ) -> None:
     """What of a root has to be read; what is gone from it is removed."""
     if not root.exists():
         # An archive that is not mounted must not empty the catalogue; a single product may be told to be gone.
         if root.parent.is_dir() and str(root) in (before := catalogue.products(str(root))):
-            catalogue.remove(list(before))
-            report.removed += before
+            _forget(catalogue, before, list(before), report)
         else:
             report.rejected.append(Rejected(root, "does not exist"))
         return
@@ -143,14 +149,26 @@ def _compare(
             continue
         seen.add(str(path))
         old = before.get(str(path))
-        if old is not None and old[0] == mark and old[1] is None and not force:
+        same = old is not None and old.fingerprint == mark and old.reason is None
+        if same and not force and (to_cog is None or old is None or old.cogs is not None):
             report.unchanged.append(str(path))
         else:
-            todo.append(_Found(path, reader.name, mark))
+            todo.append(_Found(path, reader.name, mark, to_cog))
     hidden = tuple(b.rstrip("/") + "/" for b in blind)
     gone = [p for p in before if p not in seen and not (hidden and p.startswith(hidden))]
+    _forget(catalogue, before, gone, report)
+
+
+def _forget(catalogue: Catalogue, before: dict[str, Known], gone: list[str], report: Report) -> None:
     catalogue.remove(gone)
+    for path in gone:
+        _drop_copies(before[path].cogs)
     report.removed += gone
+
+
+def _drop_copies(folder: str | None) -> None:
+    if folder and folder.endswith(SUFFIX):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def walk(root: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[Path, Reader] | Rejected]:
@@ -215,33 +233,42 @@ def fingerprint(path: Path, reader: Reader) -> str:
     return digest.hexdigest()
 
 
-Outcome = list[dict[str, Any]] | Rejected
+# items, folder of their COGs, what went wrong with these; or why there are no items
+Outcome = tuple[list[dict[str, Any]], str | None, Rejected | None] | Rejected
 
 
-def _read_one(path: str, name: str, mark: str) -> Outcome:
+def _read_one(found: _Found) -> Outcome:
     """Items of one product as dicts, or its rejection. Whatever a reader stumbles over becomes a rejection."""
-    reader = reader_named(name)
+    path, reader = found.path, reader_named(found.reader)
     try:
-        items = reader.read(Path(path))
-        if fingerprint(Path(path), reader) != mark:
+        items = reader.read(path)
+        if fingerprint(path, reader) != found.fingerprint:
             return Rejected(path, "the product changes while it is read: the copy has not finished")
         if not items:
             return Rejected(path, "the product has nothing to offer")
-        return [i.to_dict(include_self_link=False, transform_hrefs=False) for i in items]
+        copies, trouble = None, None
+        if found.to_cog is not None:
+            try:
+                copies = str(convert(path, items, found.to_cog) or "")
+            except NotCopied as error:
+                trouble = Rejected(path, error.reason)
+        return [i.to_dict(include_self_link=False, transform_hrefs=False) for i in items], copies, trouble
     except Rejected as rejected:
         return Rejected(path, rejected.reason)
     except OSError as error:
         return Rejected(path, f"cannot be read: {error.strerror or error}")
     except Exception as error:
         # Metadata of unknown origin can break a reader in ways nobody foresaw: the archive must still be taken in.
-        return Rejected(path, f"the reader {name} cannot make sense of it ({type(error).__name__}: {str(error)[:200]})")
+        return Rejected(
+            path, f"the reader {reader.name} cannot make sense of it ({type(error).__name__}: {str(error)[:200]})"
+        )
 
 
 def _read_all(todo: list[_Found], workers: int | None, isolate: bool) -> Iterator[tuple[_Found, Outcome]]:
     n = workers if workers is not None else min(os.cpu_count() or 1, 8)
     if n <= 1 or len(todo) < 2:
         for found in todo:
-            yield found, _read_one(str(found.path), found.reader, found.fingerprint)
+            yield found, _read_one(found)
     elif isolate and len(todo) >= POOL_FROM:
         yield from _read_isolated(todo, n)
     else:
@@ -250,7 +277,7 @@ def _read_all(todo: list[_Found], workers: int | None, isolate: bool) -> Iterato
 
 
 def _gather(pool: Executor, todo: Iterable[_Found]) -> Iterator[tuple[_Found, Outcome]]:
-    futures = {pool.submit(_read_one, str(f.path), f.reader, f.fingerprint): f for f in todo}
+    futures = {pool.submit(_read_one, f): f for f in todo}
     for future in as_completed(futures):
         yield futures[future], future.result()
 
@@ -273,7 +300,7 @@ def _read_isolated(todo: list[_Found], n: int) -> Iterator[tuple[_Found, Outcome
 def _read_alone(found: _Found) -> Outcome:
     try:
         with _pool(1) as pool:
-            return pool.submit(_read_one, str(found.path), found.reader, found.fingerprint).result()
+            return pool.submit(_read_one, found).result()
     except BrokenProcessPool:
         return Rejected(found.path, "reading it crashed the reader: a file of it is damaged")
 
@@ -282,15 +309,19 @@ def _pool(n: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"))
 
 
-def _store(
-    catalogue: Catalogue, found: _Found, outcome: Outcome, known: dict[str, tuple[str, str | None]], report: Report
-) -> None:
-    path = str(found.path)
+def _store(catalogue: Catalogue, found: _Found, outcome: Outcome, known: dict[str, Known], report: Report) -> None:
+    path, now = str(found.path), time.time()
+    old = known.get(path)
+    copies = None if isinstance(outcome, Rejected) else outcome[1]
+    if old is not None and old.cogs != copies:
+        _drop_copies(old.cogs)
     if isinstance(outcome, Rejected):
         report.rejected.append(outcome)
-        catalogue.put(path, found.fingerprint, found.reader, [], outcome.reason, time.time())
+        catalogue.put(path, found.fingerprint, found.reader, [], outcome.reason, now)
         return
-    items = [pystac.Item.from_dict(d) for d in outcome]
-    catalogue.put(path, found.fingerprint, found.reader, items, None, time.time())
+    items = [pystac.Item.from_dict(d) for d in outcome[0]]
+    catalogue.put(path, found.fingerprint, found.reader, items, None, now, copies)
     report.items += len(items)
-    (report.changed if path in known and known[path][1] is None else report.added).append(path)
+    if outcome[2] is not None:
+        report.rejected.append(outcome[2])
+    (report.changed if old is not None and old.reason is None else report.added).append(path)

@@ -26,7 +26,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER PRIMARY KEY only
 
@@ -53,6 +53,7 @@ product = Table(
     Column("fingerprint", String, nullable=False),
     Column("reader", String, nullable=False),
     Column("reason", String),  # why it was rejected; NULL: it was taken
+    Column("cogs", String),  # folder of its COG copies; '' where it needed none; NULL: not asked for
     Column("ingested", Float, nullable=False),  # seconds since 1970
 )
 
