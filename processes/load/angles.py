@@ -27,6 +27,7 @@ from processes.load.safexml import BadXml, number, parse, read_bytes, split_vsiz
 
 ANGLES = ("SZA", "SAA", "VZA", "VAA")
 S2_BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+EVERYWHERE = (-720.0, 720.0)  # origin of the "grid" of a scene-wide direction
 MAX_NODES = 512  # per axis; a real grid has 23
 
 
@@ -104,6 +105,8 @@ def _of_strips(grids: AngleGrids, strips: Sequence[Strip], geobox: GeoBox) -> tu
 
 def _bilinear(grids: AngleGrids, layers: Sequence[np.ndarray], geobox: GeoBox) -> list[np.ndarray]:
     """Node layers at the pixel centres of ``geobox``; NaN beyond the outermost nodes."""
+    if layers and layers[0].shape == (2, 2) and grids.origin == EVERYWHERE:  # one direction per scene
+        return [np.full(tuple(geobox.shape), layer[0, 0]) for layer in layers]
     a = geobox.affine
     xs = a.c + (np.arange(geobox.shape[1]) + 0.5) * a.a
     ys = a.f + (np.arange(geobox.shape[0]) + 0.5) * a.e
@@ -258,7 +261,7 @@ def _mean(strips: Sequence[Strip]) -> Strip:
 
 
 def _constant(zenith: float | None, azimuth: float | None, view: tuple[float, float] | None = None) -> AngleGrids:
-    """One direction for the whole scene: two by two nodes that span the globe in degrees."""
+    """One direction for the whole scene, as two by two nodes."""
     if zenith is None or azimuth is None or not 0 <= zenith <= 90:
         raise ValueError("the sun's position is not told")
     z, a = np.radians([zenith, azimuth])
@@ -268,7 +271,7 @@ def _constant(zenith: float | None, azimuth: float | None, view: tuple[float, fl
         vz, va = np.radians(view)
         east, north = np.tan(vz) * np.sin(va), np.tan(vz) * np.cos(va)
         strips[""] = (Strip(np.full((2, 2), east), np.full((2, 2), north), np.ones((2, 2))),)
-    return AngleGrids("EPSG:4326", (-720.0, 720.0), (1440.0, 1440.0), sun, strips)
+    return AngleGrids("EPSG:4326", EVERYWHERE, (1440.0, 1440.0), sun, strips)
 
 
 def landsat_mtl(data: bytes) -> AngleGrids:
