@@ -17,12 +17,11 @@ from processes.registry import process
 
 
 def ndvi_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
-    """The two bands where both are given by their own names; common names need the metadata of all bands."""
-    names = (args.get("nir"), args.get("red"))
-    own = all(isinstance(n, str) and n not in cubes.COMMON_NAMES for n in names)
-    if args.get("target_band") is not None or not own:
+    """The two bands, by name or common name; loads know both."""
+    names = (args.get("nir") or "nir", args.get("red") or "red")
+    if args.get("target_band") is not None or not all(isinstance(n, str) for n in names):
         return {"data": demand.with_(bands=None)}
-    return {"data": demand.with_(bands=tuple(map(str, names)))}
+    return {"data": demand.with_(bands=names)}
 
 
 @process(demand=ndvi_demand)

@@ -91,7 +91,7 @@ def find_items(
     interval = own.interval
     if interval == (None, None) and env.demand.interval is not None:
         interval = env.demand.interval
-    where, tests = _conditions(properties or {})
+    where, tests = conditions(properties or {})
     items = env.catalogue.search(collection, bbox=bbox, interval=interval, where=where)
     items = [i for i in items if all(test(i.properties.get(name)) for name, test in tests)]
     if not items:
@@ -122,10 +122,10 @@ def _show(value: Any) -> str:
     return "any" if value is None else str(tuple(round(v, 5) if isinstance(v, float) else v for v in value))
 
 
-def _conditions(
+def conditions(
     properties: Mapping[str, Any],
 ) -> tuple[list[tuple[str, str, Any]], list[tuple[str, Callable[[Any], bool]]]]:
-    """Split conditions into those the index answers and those tested on items (absent property: not selected)."""
+    """Split conditions on properties into those the index answers and those tested on items (absent property: not selected)."""
     where: list[tuple[str, str, Any]] = []
     tests: list[tuple[str, Callable[[Any], bool]]] = []
     for name, condition in properties.items():
@@ -158,15 +158,14 @@ def cube_of_items(
     wanted = [b for per in offered.values() for n, b in per.items() if n in names]
     geobox = choose_grid(items, wanted, own.box, _covered(meta))
     # from here on only what the rest of the graph looks at; the grid stays the one of the user's own request
-    items = demanded(items, env.demand)
-    if env.demand.bands is not None and (kept := [n for n in names if n in env.demand.bands]):
-        names = kept
+    items = demanded([i for i in items if not offered[i.id].keys().isdisjoint(names)], env.demand)
+    names = demanded_bands(names, env.demand, wanted)
     if env.demand.box is not None:
         inside = crop(geobox, box_in(env.demand.box, str(geobox.crs)), env.demand.buffer)
         if inside is None:
             raise ProcessError("NoDataAvailable", "The spatial extents in the process graph do not touch each other.")
         geobox = geobox[inside]
-    slices = [s for s in time_slices(items, offered, names) if any(s.bands)]
+    slices = time_slices(items, offered, names)
     if static:
         slices = [_flattened(slices)]
     source = make_source(slices, names, geobox, skip_unreadable=env.limits.skip_unreadable)
@@ -180,6 +179,25 @@ def cube_of_items(
 
         data = mask_polygon(data, {"type": "GeometryCollection", "geometries": list(geometries)})
     return data
+
+
+def demanded_bands(names: Sequence[str], demand: Demand, bands: Sequence[Band]) -> list[str]:
+    """The names the rest of the graph looks at, by name or common name; all of them where it looks at anything else."""
+    if demand.bands is None:
+        return list(names)
+    common: dict[str, set[str]] = {}
+    for band in bands:
+        if band.common_name:
+            common.setdefault(band.common_name, set()).add(band.name)
+    kept: set[str] = set()
+    for wanted in demand.bands:
+        if wanted in names:
+            kept.add(wanted)
+        elif wanted in common:
+            kept |= common[wanted]
+        else:
+            return list(names)
+    return [n for n in names if n in kept] or list(names)
 
 
 def _report(collection: str, items: Sequence[pystac.Item], data: xr.DataArray, source: RasterSource) -> LoadReport:

@@ -228,11 +228,13 @@ def to_cube(source: RasterSource, demand: Demand, limits: Limits, *, derived_fro
     first = {n: per[0] for s in source.slices for n, per in zip(source.names, s.bands) if per}
     info = {n: {k: v for k, v in (("common_name", b.common_name), ("wavelength", b.wavelength), ("kind", b.kind)) if v is not None}
             for n, b in first.items()}  # fmt: skip
-    return cube.cube(
+    out = cube.cube(
         values, ("t", "bands", "y", "x"),
         {"t": np.array([s.label for s in source.slices], "M8[ns]"), "bands": list(source.names), "y": ys, "x": xs},
         crs=source.geobox.crs, nodata=source.nodata, derived_from=derived_from, band_info=info,
     )  # fmt: skip
+    out.attrs["resolution"] = float(abs(source.geobox.affine.a))  # a cube of one pixel has nothing else to tell it
+    return out
 
 
 def make_source(

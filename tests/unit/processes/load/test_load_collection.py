@@ -259,3 +259,18 @@ def test_real_muscate_clip_has_its_20_m_grid_10_m_off(shared, tmp_path):
         points = [(743505 + 10 * c, 4841495 - 10 * r) for r in range(0, 150, 7) for c in range(0, 200, 7)]
         sampled = np.array([v[0] for v in source.sample(points)]).reshape(22, 29)
     np.testing.assert_array_equal(data[2][::7, ::7], reflectance(sampled))
+
+
+def test_demanded_bands_are_found_by_common_name_and_anything_unknown_keeps_all(scene):
+    catalogue, _ = scene
+
+    def loaded(*bands):
+        return load_collection("S2", env=Env(catalogue).at(("n",), Demand(bands=bands))).bands.values.tolist()
+
+    assert loaded("swir16", "B04") == ["B04", "B11"] and loaded("red") == ["B04"]
+    assert loaded("B04", "nir") == ["B04", "B11", "CLM", "CLOUD", "HIGH"]
+
+
+def test_a_load_of_one_pixel_knows_its_grid(scene):
+    data = load_collection("S2", window(5, 6, 1, 1), None, ["B11"], env=Env(scene[0]))
+    assert data.shape[2:] == (1, 1) and cube.geobox_of(data).affine.a == 20
