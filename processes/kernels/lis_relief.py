@@ -18,7 +18,7 @@ def sweep(dem, east, north, drop, shade):
 
     Parameters
     ----------
-    dem : float32 (h, w), metres
+    dem : float32 or int16 (h, w), metres
     east, north : components of the unit vector towards the sun, in pixels
     drop : metres the sun ray falls per pixel of the longer component
     shade : uint8 (h, w), written: 1 in cast shadow
@@ -81,7 +81,7 @@ def incidence(dem, pixel, east, north, up, limit, shade):
         above, below = max(y - 1, 0), min(y + 1, h - 1)
         for x in range(w):
             left, right = max(x - 1, 0), min(x + 1, w - 1)
-            dx = (dem[y, right] - dem[y, left]) / (pixel * max(right - left, 1))
-            dn = (dem[above, x] - dem[below, x]) / (pixel * max(below - above, 1))
+            dx = (np.float64(dem[y, right]) - dem[y, left]) / (pixel * max(right - left, 1))
+            dn = (np.float64(dem[above, x]) - dem[below, x]) / (pixel * max(below - above, 1))
             if (up - dx * east - dn * north) / math.sqrt(1.0 + dx * dx + dn * dn) < limit:
                 shade[y, x] = 1

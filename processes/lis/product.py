@@ -78,7 +78,12 @@ def write_raster(path: Path, values: np.ndarray, grid: GeoBox, nodata: int | Non
         "transform": grid.affine, "compress": "deflate", "zlevel": 4, "num_threads": 2, "nodata": nodata,
         "tiled": True, "blockxsize": 512, "blockysize": 512,
     }  # fmt: skip
-    options = {"GDAL_NUM_THREADS": "2", "COMPRESS_OVERVIEW": "DEFLATE", "GDAL_TIFF_OVR_BLOCKSIZE": "512"}
+    options = {
+        "GDAL_CACHEMAX": 64,
+        "GDAL_NUM_THREADS": "2",
+        "COMPRESS_OVERVIEW": "DEFLATE",
+        "GDAL_TIFF_OVR_BLOCKSIZE": "512",
+    }
     with rasterio.Env(**options), rasterio.open(path, "w", **profile) as target:
         target.write(values, 1)
         target.set_band_description(1, title)

@@ -21,7 +21,7 @@ def relief_shade(
 
     Parameters
     ----------
-    dem : (h, w), metres; NaN and values under -1000 cast no shadow
+    dem : (h, w), metres; NaN and values under -1000 count as sea level
     pixel : size of a pixel, metres
     azimuth, elevation : of the sun, degrees (clockwise from north; above the horizon)
     hillshade_lim : also mark slopes with cos(incidence) below this (self shade); None: cast shadow only
@@ -37,8 +37,11 @@ def relief_shade(
     """
     if not 0 < elevation <= 90:
         raise parameter_invalid("sun_angles", f"the sun elevation must be within 0..90 degrees, got {elevation}.")
-    z = np.ascontiguousarray(dem, np.float32)
-    z = np.where(np.isfinite(z) & (z > -1000), z, np.float32(0))
+    if dem.dtype == np.int16:
+        z = np.maximum(dem, np.int16(0)) if dem.min(initial=0) <= -1000 else np.ascontiguousarray(dem)
+    else:
+        z = np.ascontiguousarray(dem, np.float32)
+        z = np.where(np.isfinite(z) & (z > -1000), z, np.float32(0))
     a, e = math.radians(azimuth), math.radians(elevation)
     east, north = math.sin(a), math.cos(a)
     shade = np.zeros(z.shape, np.uint8)

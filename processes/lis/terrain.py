@@ -25,6 +25,7 @@ from processes.load.items import Band, item_bands
 from processes.load.read import read_window
 
 MARGIN = 8  # source pixels around the target, so that the spline sees its neighbours
+STRIP = 1024  # rows of the target worked on at once
 REACH = 100  # source pixels from which a void is filled
 
 
@@ -57,16 +58,28 @@ def warp_dem(bands: Sequence[Band], geobox: GeoBox, *, fill_voids: bool = True) 
     """Elevation on a grid: int16 metres, and the share of the grid that some source covers.
 
     Sources on one grid are joined before the warp, so there is no seam; of several grids the first that covers a
-    pixel wins, finest first. ``fill_voids`` False leaves voids at 0.
+    pixel wins, finest first. ``fill_voids`` False leaves voids at 0. Worked off in strips of `STRIP` rows of the grid.
     """
     groups: dict[Any, list[Band]] = {}
     for band in sorted(bands, key=_metres):
         a = band.geobox.affine
         groups.setdefault((str(band.geobox.crs), round(a.a, 9), round(a.e, 9)), []).append(band)
-    out = np.zeros(geobox.shape, np.float32)
-    covered = np.zeros(geobox.shape, bool)
-    for members in groups.values():
-        joined = _join(members, geobox)
+    out = np.zeros(geobox.shape, np.int16)
+    covered = 0
+    for top in range(0, geobox.shape[0], STRIP):
+        values, known = _dem_strip(
+            list(groups.values()), geobox[top : min(top + STRIP, geobox.shape[0]), :], fill_voids
+        )
+        out[top : top + STRIP] = values
+        covered += int(known.sum())
+    return out, covered / out.size
+
+
+def _dem_strip(groups: Sequence[list[Band]], geobox: GeoBox, fill_voids: bool) -> tuple[np.ndarray, np.ndarray]:
+    """One strip of `warp_dem`: int16 metres, and where a source is."""
+    out, covered = np.zeros(geobox.shape, np.float32), np.zeros(geobox.shape, bool)
+    for members in groups:
+        joined = _join(members, geobox, REACH if fill_voids else MARGIN)
         if joined is None:
             continue
         values, known, voids, transform = joined
@@ -79,7 +92,7 @@ def warp_dem(bands: Sequence[Band], geobox: GeoBox, *, fill_voids: bool = True) 
         covered |= here
         if covered.all():
             break
-    return np.clip(np.rint(out), -32767, 32767).astype(np.int16), float(covered.mean())
+    return np.clip(np.rint(out), -32767, 32767).astype(np.int16), covered
 
 
 def warp_class(bands: Sequence[Band], geobox: GeoBox, fill: int) -> np.ndarray:
@@ -123,14 +136,16 @@ def _warp(values: np.ndarray, transform: Affine, crs: str, target: GeoBox, metho
     return out
 
 
-def _join(bands: Sequence[Band], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray, np.ndarray, Affine] | None:
+def _join(
+    bands: Sequence[Band], geobox: GeoBox, margin: int = MARGIN
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Affine] | None:
     """What bands of one grid hold under ``geobox``: values (float32, voids 0), 1 where a file is, the
     voids, transform."""
     parts: list[tuple[int, int, np.ndarray, Band]] = []
     first = bands[0].geobox.affine
     for band in bands:
         bounds = geobox.footprint(str(band.geobox.crs)).boundingbox.bbox
-        inside = crop(band.geobox, bounds, MARGIN)
+        inside = crop(band.geobox, bounds, margin)
         if inside is None:
             continue
         rows, cols = inside
