@@ -315,6 +315,7 @@ def _claim(folder: Path, plan: Plan) -> None:
     if plan.truth:
         (folder / "truth").mkdir(exist_ok=True)
         (folder / "truth" / "README.txt").write_text(truth_layers.README)
+        (folder / "truth" / ".tuileignore").touch()  # not products: ingest passes over them
         legend = "".join(f"{code} {name}\n" for code, name in sorted(LEGEND.items()))
         (folder / "truth" / "land_cover.txt").write_text(legend)
 

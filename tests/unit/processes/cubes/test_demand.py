@@ -171,9 +171,9 @@ def test_dimension_processes() -> None:
     assert rule("rename_labels", dimension="t", target=["a"])["data"].interval is None
 
 
-def test_ndvi_wants_two_bands_where_they_are_named() -> None:
+def test_ndvi_wants_two_bands_by_name_or_common_name() -> None:
     assert rule("ndvi", nir="B2", red="B1")["data"].bands == ("B2", "B1")
-    assert rule("ndvi")["data"].bands is None
+    assert rule("ndvi")["data"].bands == ("nir", "red")  # loads know common names
     assert rule("ndvi", nir="B2", red="B1", target_band="x")["data"].bands is None
 
 
