@@ -176,3 +176,24 @@ def export_static(folder: Path, check: int) -> None:
     console.print(f"{done.items} items in {done.collections} collections written to {folder}", highlight=False)
     if done.problems:
         sys.exit(1)
+
+
+@catalogue.command("pairs")
+@click.argument("a")
+@click.argument("b")
+@click.option("--bbox", type=float, nargs=4, help="west south east north (EPSG:4326)")
+@click.option("--start", help="first instant")
+@click.option("--end", help="end, excluded")
+@click.option("--max-hours", type=float, default=24.0, show_default=True, help="Hours between the two passes at most.")
+def pairs(
+    a: str, b: str, bbox: tuple[float, float, float, float] | None, start: str | None, end: str | None, max_hours: float
+) -> None:
+    """Passes of two collections over one place that are close in time."""
+    from processes.errors import ProcessError
+
+    with _open() as opened:
+        try:
+            for pair in opened.pairs(a, b, bbox, (start, end), max_hours):
+                click.echo(f"{pair.a}  {pair.b}  {pair.hours:+.2f} h")
+        except ProcessError as error:
+            raise click.ClickException(error.message) from None
