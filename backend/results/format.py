@@ -21,6 +21,7 @@ import xarray as xr
 
 from backend.errors import OpenEOError
 from backend.results.asset import Asset
+from backend.results.tiles import Store
 
 PREFIX = {
     "filename_prefix": {
@@ -61,6 +62,10 @@ class Target:
     folder: Path
     stem: str
     memory_limit: int = 4 << 30
+
+    def store(self) -> Store:
+        """Where unfinished tiles wait: a sixteenth of the memory limit, then the disk."""
+        return Store(max(self.memory_limit // 16, 16 << 20), self.folder / f".{self.stem}.parts")
 
     def path(self, suffix: str, label: str = "") -> Path:
         """``folder/stem_label.suffix``."""

@@ -34,6 +34,7 @@ class GeoTiffs(Output):
         size = min(int(options["blocksize"]), -(-max(self.raster.height, self.raster.width) // 16) * 16)
         self.predictor = tiff.predictor_of(self.dtype, self.compression, options["predictor"])
         self.compress = tiff.encoder(self.dtype, size, self.compression, options.get("level"), options["predictor"])
+        store = target.store()
         self.pyramid = Pyramid(
             self.raster.height,
             self.raster.width,
@@ -41,8 +42,9 @@ class GeoTiffs(Output):
             self.dtype,
             overview=overview_of(self.cube, options["overviews"]),
             nodata=self.raster.nodata,
+            store=store,
         )
-        self.size = size
+        self.size, self.store = size, store
         times = self.raster.times
         self.images = [None] if times is None else times
         n_bands = len(self.raster.bands or [None])
@@ -100,6 +102,7 @@ class GeoTiffs(Output):
 
     def close(self) -> None:
         self.spool.close()
+        self.store.close()
 
 
 def file_labels(times: Sequence[Any]) -> list[str]:

@@ -16,7 +16,7 @@ import xarray as xr
 from backend.results.describe import text
 from backend.results.format import unsuitable
 from backend.results.raster import fill, north_up, storable
-from backend.results.tiles import Statistics, Tiles
+from backend.results.tiles import Statistics, Store, Tiles
 from processes import cube as cubes
 
 CRS = "crs"
@@ -73,11 +73,11 @@ class Layout:
 class Chunker:
     """Cuts the pieces of a layout into whole chunks, in any order and from any thread."""
 
-    def __init__(self, layout: Layout):
-        self.layout = layout
+    def __init__(self, layout: Layout, store: Store):
+        self.layout, self.store = layout, store
         self.statistics = [Statistics() for _ in layout.names]
         if layout.tiled:
-            self._tiles = Tiles(layout.shape[-2], layout.shape[-1], layout.chunks[-2:], layout.cube.dtype)
+            self._tiles = Tiles(layout.shape[-2], layout.shape[-1], layout.chunks[-2:], layout.cube.dtype, store)
 
     def put(self, where: tuple[slice, ...], block: np.ndarray) -> Iterator[tuple[int, tuple[int, ...], np.ndarray]]:
         """Yields ``(variable index, start per dimension, values)`` of every chunk that is whole by this block (of the

@@ -22,7 +22,7 @@ class NetCdf(Output):
 
         self.layout = layout(data, "netCDF")
         self.cube, self.path = self.layout.cube, target.path("nc")
-        self.level, self.chunker = int(options["level"]), Chunker(self.layout)
+        self.level, self.chunker = int(options["level"]), Chunker(self.layout, target.store())
         # HDF5's own lock keeps one thread in it at a time; track_order is what the netCDF library expects
         self._hdf = h5py.File(self.path, "w", libver=("earliest", "v110"), track_order=True)
         self.file = h5netcdf.File(self._hdf, "w")
@@ -87,6 +87,7 @@ class NetCdf(Output):
     def close(self) -> None:
         self.file.close()
         self._hdf.close()
+        self.chunker.store.close()
 
 
 def cube_asset(cube: Any, path: Any, media_type: str, title: str, chunker: Chunker) -> Asset:

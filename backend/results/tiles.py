@@ -1,14 +1,16 @@
 """Blocks in, whole tiles out: what every tiled format needs, whatever the chunks of the cube.
 
-A cube arrives in blocks of any size and order, from several threads at once; files want tiles. `Tiles` holds a tile
-until its last pixel has come. `Pyramid` does so on every overview level: a finished tile is halved and is a block of
+A cube arrives in blocks of any size and order, from several threads at once; files want tiles. `Tiles` holds the parts
+of a tile until its last pixel has come, in a `Store`: in memory up to a budget, in a scratch file beyond. `Pyramid` does so on every overview level: a finished tile is halved and is a block of
 the next level, so overviews cost no second pass and only the tiles at the moving front are held in memory.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
@@ -19,10 +21,76 @@ from processes.kernels import pyramid as kernels
 Overview = Literal["average", "mode", "nearest"]
 
 
+@dataclass(frozen=True)
+class _OnDisk:
+    offset: int
+    shape: tuple[int, int]
+
+
 @dataclass
 class _Pending:
-    values: np.ndarray
     missing: int
+    parts: list[tuple[int, int, np.ndarray | _OnDisk]] = field(default_factory=list)
+
+
+class Store:
+    """Keeps parts of tiles: ``budget`` bytes in memory, the rest in a scratch file whose room is used again.
+
+    Many bands and dates over a wide image leave a row of unfinished tiles each: what they hold grows with the request,
+    and only the disk may do so.
+    """
+
+    def __init__(self, budget: int, scratch: Path | None = None):
+        self.budget, self.held = budget, 0
+        self._scratch, self._file, self._end = scratch, -1, 0
+        self._free: dict[int, list[int]] = {}
+        self._lock = Lock()
+
+    def keep(self, part: np.ndarray) -> np.ndarray | _OnDisk:
+        """Keep a copy of ``part``."""
+        size = part.nbytes
+        with self._lock:
+            if self.held + size <= self.budget or self._scratch is None:
+                self.held += size
+                offset = -1
+            elif free := self._free.get(size):
+                offset = free.pop()
+            else:
+                offset, self._end = self._end, self._end + size
+            if offset >= 0 and self._file < 0:
+                self._file = os.open(self._scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)  # type: ignore[arg-type]
+        if offset < 0:
+            return part.copy()
+        write_all(self._file, np.ascontiguousarray(part).view("u1").reshape(-1), offset)
+        return _OnDisk(offset, part.shape)  # type: ignore[arg-type]
+
+    def take(self, kept: np.ndarray | _OnDisk, dtype: np.dtype) -> np.ndarray:
+        """The part again; it is no longer kept."""
+        if isinstance(kept, np.ndarray):
+            with self._lock:
+                self.held -= kept.nbytes
+            return kept
+        size = kept.shape[0] * kept.shape[1] * dtype.itemsize
+        values = np.frombuffer(os.pread(self._file, size, kept.offset), dtype).reshape(kept.shape)
+        with self._lock:
+            self._free.setdefault(size, []).append(kept.offset)
+        return values
+
+    def close(self) -> None:
+        """Remove the scratch file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        if self._scratch is not None:
+            self._scratch.unlink(missing_ok=True)
+
+
+def write_all(file: int, data: np.ndarray, offset: int) -> None:
+    """``pwrite`` until everything is written."""
+    view = data.data
+    while view:
+        done = os.pwrite(file, view, offset)
+        view, offset = view[done:], offset + done
 
 
 class Tiles:
@@ -31,9 +99,10 @@ class Tiles:
     Tiles at the right and lower edge are as small as what lies in the image. Safe to use from several threads.
     """
 
-    def __init__(self, height: int, width: int, tile: Sequence[int], dtype: Any):
+    def __init__(self, height: int, width: int, tile: Sequence[int], dtype: Any, store: Store | None = None):
         self.height, self.width, self.dtype = height, width, np.dtype(dtype)
         self.tile = (int(tile[0]), int(tile[1]))
+        self._store = store or Store(1 << 62)
         self._pending: dict[tuple[Hashable, int, int], _Pending] = {}
         self._lock = Lock()
 
@@ -62,18 +131,21 @@ class Tiles:
         self, plane: Hashable, ty: int, tx: int, box: tuple[int, int, int, int], y: int, x: int, part: np.ndarray
     ) -> np.ndarray | None:
         top, left, bottom, right = box
-        key = (plane, ty, tx)
+        key, shape = (plane, ty, tx), (bottom - top, right - left)
+        kept = self._store.keep(part)
         with self._lock:
             if (held := self._pending.get(key)) is None:
-                shape = (bottom - top, right - left)
-                held = self._pending[key] = _Pending(np.empty(shape, self.dtype), shape[0] * shape[1])
-        # blocks of a cube do not overlap: each thread fills its own pixels
-        held.values[y - top : y - top + part.shape[0], x - left : x - left + part.shape[1]] = part
-        with self._lock:
+                held = self._pending[key] = _Pending(shape[0] * shape[1])
+            held.parts.append((y - top, x - left, kept))
             held.missing -= part.size
             if held.missing:
                 return None
-            return self._pending.pop(key).values
+            del self._pending[key]
+        whole = np.empty(shape, self.dtype)
+        for row, column, stored in held.parts:
+            values = self._store.take(stored, self.dtype)
+            whole[row : row + values.shape[0], column : column + values.shape[1]] = values
+        return whole
 
 
 @dataclass
@@ -137,12 +209,13 @@ class Pyramid:
         *,
         overview: Overview | None = "average",
         nodata: float | None = None,
+        store: Store | None = None,
     ):
         self.nodata, self.overview, self.dtype = nodata, overview, np.dtype(dtype)
-        self.levels = [Tiles(height, width, (tile, tile), dtype)]
+        self.levels = [Tiles(height, width, (tile, tile), dtype, store)]
         while overview is not None and max(height, width) > tile:
             height, width = -(-height // 2), -(-width // 2)
-            self.levels.append(Tiles(height, width, (tile, tile), dtype))
+            self.levels.append(Tiles(height, width, (tile, tile), dtype, store))
 
     def put(self, plane: Hashable, y0: int, x0: int, block: np.ndarray) -> Iterator[tuple[int, int, int, np.ndarray]]:
         """Add a block of the image; yields ``(level, tile row, tile column, values)`` of every tile that is whole."""

@@ -23,7 +23,7 @@ class Zarr(Output):
         from numcodecs import Blosc
 
         self.layout = layout(data, "Zarr")
-        self.cube, self.chunker = self.layout.cube, Chunker(self.layout)
+        self.cube, self.chunker = self.layout.cube, Chunker(self.layout, target.store())
         self.path = target.path("zarr.zip")
         self.folder = target.folder / f".{target.stem}.zarr"
         # format 2 with consolidated metadata: what GDAL, xarray and every Zarr library read
@@ -54,12 +54,22 @@ class Zarr(Output):
             self.arrays.append(made)
         zarr.consolidate_metadata(group.store)
 
-    def encode(self, where: tuple[slice, ...], block: np.ndarray) -> None:
-        # chunks are files of their own: threads never meet, so storing needs no lock either
-        for variable, start, values in self.chunker.put(where, block):
-            lead = tuple(slice(s, s + 1) for s in start[: len(start) - values.ndim])
-            tail = tuple(slice(a, a + n) for a, n in zip(start[len(lead) :], values.shape))
-            self.arrays[variable][lead + tail] = values.reshape((1,) * len(lead) + values.shape)
+    def encode(self, where: tuple[slice, ...], block: np.ndarray) -> list[tuple[int, tuple[int, ...], np.ndarray]]:
+        chunks = self.chunker.put(where, block)
+        if not self.layout.tiled:
+            return list(chunks)
+        for chunk in chunks:  # whole chunks are files of their own: threads never meet, storing needs no lock
+            self._store(*chunk)
+        return []
+
+    def write(self, where: tuple[slice, ...], payload: Any) -> None:
+        for piece in payload:
+            self._store(*piece)
+
+    def _store(self, variable: int, start: tuple[int, ...], values: np.ndarray) -> None:
+        lead = tuple(slice(s, s + 1) for s in start[: len(start) - values.ndim])
+        tail = tuple(slice(a, a + n) for a, n in zip(start[len(lead) :], values.shape))
+        self.arrays[variable][lead + tail] = values.reshape((1,) * len(lead) + values.shape)
 
     def finish(self) -> list[Asset]:
         with zipfile.ZipFile(self.path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -69,6 +79,7 @@ class Zarr(Output):
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.chunker.store.close()
 
 
 FORMATS = [

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 
 from backend.errors import OpenEOError
 from backend.results import formats, write
+from backend.results.format import Target
+from backend.results.tiles import Store
 from processes import blocks
 from processes.save.save_result import SaveResult
 from tests.unit.backend.results.conftest import MakeCube
@@ -125,6 +128,35 @@ def test_prefixes_cannot_leave_the_folder(tmp_path: Path, prefix: str) -> None:
     with pytest.raises(OpenEOError):
         write([SaveResult(1, "JSON", {"filename_prefix": prefix})], tmp_path)
     assert list(tmp_path.parent.glob("evil*")) == []
+
+
+@pytest.mark.parametrize("name", ["COG", "netCDF"])
+def test_unfinished_tiles_wait_on_disk_beyond_the_budget(
+    tmp_path: Path, make_cube: MakeCube, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stores: list[Store] = []
+
+    def small(target: Target) -> Store:
+        stores.append(Store(300_000, target.folder / ".parts"))
+        return stores[-1]
+
+    (tmp_path / "plain").mkdir()
+    cube = make_cube(("bands", "y", "x"), size=(1300, 1300), chunks=(100, 1300))
+    [plain] = write([SaveResult(cube, name)], tmp_path / "plain")
+    monkeypatch.setattr(Target, "store", small)
+    peak = [0]
+    [spilled] = write(
+        [SaveResult(cube, name)], tmp_path, on_progress=lambda _: peak.append(max(s.held for s in stores))
+    )
+    assert max(peak) <= 300_000 and stores[0]._end > 300_000  # it held little and used the disk
+    assert stores[0]._end < 3 * 1300 * 1300 * 4  # and used its room again
+    if name == "COG":
+        with rasterio.open(plain.path) as a, rasterio.open(spilled.path) as b:
+            np.testing.assert_array_equal(a.read(), b.read())
+            np.testing.assert_array_equal(a.read(1, out_shape=(163, 163)), b.read(1, out_shape=(163, 163)))
+    else:
+        assert xr.open_dataset(plain.path).identical(xr.open_dataset(spilled.path))
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["plain", spilled.path.name])
 
 
 @pytest.mark.slow
