@@ -33,10 +33,6 @@ NODATA = {"type": "nodata"}
 Corrections = tuple[Correction, ...]
 
 
-def _axes(reason: str = "a spatial dimension has an axis, as the input's has") -> Corrections:
-    return tuple(C(("returns", "dimensions", d, "axis"), C.absent, d, reason) for d in ("y", "x"))
-
-
 def _renamed(old: str, new: str) -> Corrections:
     reason = f"the cube's dimension is called {new}, and aggregation renames nothing"
     return (
@@ -130,9 +126,8 @@ CORRECTIONS: dict[str, Corrections] = {
     "aggregate_temporal_period[9]": _renamed("t", "t2"),
     "all[8]": (C(("returns",), True, NODATA, "the truth table and the example [null] of the definition say nodata"),),
     "any[8]": (C(("returns",), False, NODATA, "the truth table and the example [null] of the definition say nodata"),),
-    "apply[1]": _axes(),
     "apply[2]": (_165,),
-    "apply_dimension[1]": (*_axes(), _165),
+    "apply_dimension[1]": (_165,),
     "apply_dimension[2]": (
         C(("arguments", "dimension"), "bands", "t", "the cube has no dimension bands"),
         C(("returns", "order"), C.absent, ["stats", "y", "x"], "a cube has an order of dimensions"),
@@ -163,9 +158,7 @@ CORRECTIONS: dict[str, Corrections] = {
     "array_modify[3]": (C(("arguments", "length"), C.absent, 1, "length is 0 by default, which removes nothing"),),
     "count[4]": (_condition(2),),
     "count[5]": (_condition({"from_parameter": "context"}),),
-    "filter_bands[3]": _axes(),
     "filter_bands[4]": (C(("arguments", "bands"), ["red", "blue"], ["blue", "green"], "blue and green are expected"),),
-    "filter_temporal[4]": _axes(),
     "lte[15]": (C(("returns",), False, True, "minus infinity is less than infinity"),),
     "mask[0]": (_MASK,),
     "mask[1]": (
@@ -199,11 +192,10 @@ CORRECTIONS: dict[str, Corrections] = {
         ),
     ),
     "product[10]": (C(("returns",), math.nan, -math.inf, "1 * -inf * 3 * inf = -inf (IEEE 754)"),),
-    "reduce_dimension[1]": (*_axes(), _165),
+    "reduce_dimension[1]": (_165,),
     "rename_dimension[3]": (C(("arguments", "source"), "x", "y", "lon takes the place of y in the result"),),
     "rename_dimension[4]": (C(("arguments", "source"), "y", "x", "lat takes the place of x in the result"),),
     "rename_labels[5]": (
-        *_axes(),
         C(("arguments", "target"), C.absent, ["red", "green", "blue"], "target is required; source is optional"),
         C(("arguments", "source"), ["red", "green", "blue"], C.absent, "the cube has no such labels"),
     ),
