@@ -28,6 +28,12 @@ def _exists(data: xr.DataArray, name: str) -> None:
         raise ProcessError("DimensionExists", f"A dimension with the name '{name}' already exists.", dimension=name)
 
 
+@process()
+def create_data_cube() -> xr.DataArray:
+    """A cube without dimensions; its only value is nodata. `add_dimension` gives it dimensions."""
+    return cubes.cube(np.float32(np.nan), [], {})
+
+
 def add_dimension_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
     """What is wanted of the new dimension says nothing about the input."""
     kind = args.get("type", "other")

@@ -13,6 +13,7 @@ from processes.apply.apply import apply_dimension
 from processes.apply.ndvi import ndvi
 from processes.combine.dimensions import (
     add_dimension,
+    create_data_cube,
     dimension_labels,
     drop_dimension,
     flatten_dimensions,
@@ -33,6 +34,13 @@ def error_of(function: Any, *args: Any, **kwargs: Any) -> str:
     with pytest.raises(ProcessError) as error:
         function(*args, **kwargs)
     return error.value.code
+
+
+def test_a_cube_can_be_built_from_nothing() -> None:
+    got = add_dimension(add_dimension(create_data_cube(), "x", 3.0, "spatial"), "bands", "B04", "bands")
+    assert cubes.kinds(got) == {"bands": cubes.BANDS, "x": cubes.X}
+    assert got.shape == (1, 1)
+    assert np.isnan(got.values).all()
 
 
 def test_add_dimension_types_and_labels() -> None:
