@@ -26,6 +26,7 @@ from processes.env import Env
 
 Produce = Callable[["Task", Path, Env], list[pystac.Item]]
 Split = Callable[[Sequence[pystac.Item], Mapping[str, Any]], list["Task"]]
+Bands = Callable[[Sequence[pystac.Item], Sequence[str], Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class ProductChain:
     produce : the product function, run once per task
     split : items and parameters -> tasks; default one task per item
     queue : Celery queue (``chains``, ``superres``, ``udf``)
+    bands : input items, bands of the input cube, bands of the products -> bands of the result, in order; default all of
+        the products
     """
 
     id: str
@@ -82,6 +85,7 @@ class ProductChain:
     produce: Produce
     split: Split | None = None
     queue: str = "chains"
+    bands: Bands | None = None
 
 
 CHAINS: dict[str, ProductChain] = {}

@@ -62,7 +62,7 @@ COLLECTIONS: dict[str, Declared] = {
     "SENTINEL2_L3A_WASP": Declared(
         "Sentinel-2 L3A monthly syntheses (WASP)",
         "Cloud-free surface reflectance over about 45 days: the weighted mean of the clear observations, with FLG (0 "
-        "nodata, 1 cloud, 2 snow, 3 water, 4 land), WGT the total weight and DTS the mean date.",
+        "nodata, 1 cloud, 2 snow, 3 water, 4 land), WGT the total weight and DTS the mean date; NCL, the number of clear dates, where Tuile made them.",
         license="etalab-2.0", providers=(THEIA, CNES), keywords=("Sentinel-2", "WASP", "L3A", "synthesis"), links=(ETALAB,),
     ),
     "LANDSAT8_L2A_THEIA": Declared(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import pystac
 
 from backend.errors import OpenEOError
 from backend.graph.callbacks import Evaluator, Namespace
 from backend.graph.parse import Node, is_reference, references_in
 from backend.graph.plan import Plan
 from backend.graph.validate import UNKNOWN, static_value
+from processes import cube as cubes
 from processes import registry
 from processes.demand import EVERYTHING, Demand
 from processes.env import Env
@@ -21,7 +25,10 @@ from processes.extents import (
     parse_bbox,
     parse_interval,
 )
-from processes.load.load_collection import cube_of_items, find_items, space_of
+from processes.filter.labels import filter_bands
+from processes.load.items import item_bands
+from processes.load.load_collection import cube_of_items, find_items, resolve_bands, space_of
+from processes.load.source import band_info
 from processes.stages import CHAINS, make_stage, run_stage
 
 # What a chain's input may have passed for the chain to run on whole products.
@@ -60,24 +67,42 @@ class GraphEvaluator(Evaluator):
             return super().call(node)
         from processes.errors import ProcessError
 
-        load, own, params = found
+        load, steps, params = found
+        own = _extents(load, steps)
         env = self.service.at(node.path, self.plan.demands.get(node.id, EVERYTHING))
         try:
             properties = self.resolve(load.arguments.get("properties") or {}, load.scope)
             collection = static_value(load.arguments["id"], load.scope)
             items = find_items(collection, own, env.at(node.path), properties)
+            asked = self._bands(load, steps, collection, items)
             products = run_stage(make_stage(node.process_id, items, params), env)
             if not products:
                 raise ProcessError(
                     "NoDataAvailable", f"'{node.process_id}' made no product of the {len(items)} items found."
                 )
-            return cube_of_items(products, own, env)
+            return cube_of_items(products, own, env, bands=_result_bands(node.process_id, items, asked, products))
         except ProcessError as error:
             raise OpenEOError.of(error, node.path) from error
 
+    def _bands(self, load: Node, steps: list[Node], collection: str, items: Sequence[pystac.Item]) -> list[str]:
+        """Bands of the chain's input cube, by name."""
+        given = self.resolve(load.arguments.get("bands"), load.scope)
+        offered = {i.id: item_bands(i) for i in items}
+        names = resolve_bands(given, offered, self.service.catalogue.collection(collection))
+        bands = {n: next(per[n] for per in offered.values() if n in per) for n in names}
+        # a cube of nothing but its bands, so that the filters choose as they would on the true one
+        cube = cubes.cube(np.zeros(len(names)), ["bands"], {"bands": names}, band_info=band_info(bands))
+        for step in reversed(steps):
+            if step.process_id == "filter_bands":
+                given = {k: self.resolve(v, step.scope) for k, v in step.arguments.items() if k != "data"}
+                cube = filter_bands(cube, **{k: v for k, v in given.items() if v is not None})
+        return [str(n) for n in cubes.labels(cube, "bands")]
 
-def product_input(node: Node, evaluator: Evaluator) -> tuple[Node, Demand, dict[str, Any]] | None:
-    """``(load node, extents, parameters)`` where ``node`` is a chain on a collection that was only filtered, else None.
+
+def product_input(node: Node, evaluator: Evaluator) -> tuple[Node, list[Node], dict[str, Any]] | None:
+    """``(load node, filters, parameters)`` where ``node`` is a chain on a collection that was only filtered, else None.
+
+    The last filter comes first.
 
     Any other cube among its arguments (a DEM of the user's own, a mask) makes it a plain array function.
     """
@@ -97,12 +122,21 @@ def product_input(node: Node, evaluator: Evaluator) -> tuple[Node, Demand, dict[
     while len(references) == 1:
         step = evaluator.graph.nodes[references[0]]
         if step.process_id == "load_collection":
-            return step, _extents(step, steps), params
+            return step, steps, params
         if step.process_id not in FILTERS or not is_reference(step.arguments.get("data"), "from_node"):
             return None
         steps.append(step)
         references = list(references_in(step.arguments["data"], step.scope))
     return None
+
+
+def _result_bands(
+    chain: str, items: Sequence[pystac.Item], asked: Sequence[str], products: Sequence[pystac.Item]
+) -> list[str] | None:
+    rule = CHAINS[chain].bands
+    if rule is None:
+        return None
+    return rule(items, asked, list(dict.fromkeys(b for p in products for b in item_bands(p))))
 
 
 def _extents(load: Node, steps: list[Node]) -> Demand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from processes.env import Env
 from processes.errors import parameter_invalid
-from processes.lis.detect import Block, detect
+from processes.lis.detect import BANDS, Block, detect
 from processes.lis.inputs import Source, open_item, read_item
 from processes.lis.params import MODES, NODATA, Params
 from processes.lis.product import VERSION, write_product
@@ -93,4 +94,9 @@ def _extent(grid: GeoBox) -> dict[str, Any]:
     return {"kind": "tile", "bbox": [float(v) for v in grid.boundingbox.bbox], "crs": str(grid.crs)}
 
 
-CHAIN = chain(ProductChain("lis_snow", VERSION, produce))
+def result_bands(items: Sequence[pystac.Item], asked: Sequence[str], offered: Sequence[str]) -> list[str]:
+    """The bands of `lis_snow` on cubes; what else a product holds is for who reads products."""
+    return [b for b in BANDS if b in offered]
+
+
+CHAIN = chain(ProductChain("lis_snow", VERSION, produce, bands=result_bands))

@@ -6,7 +6,7 @@ a source into numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -226,15 +226,19 @@ def to_cube(source: RasterSource, demand: Demand, limits: Limits, *, derived_fro
     values = blocks.from_blocks(read_block, shape, chunks, source.dtype, source)
     ys, xs = cube.spatial_coords(source.geobox)
     first = {n: per[0] for s in source.slices for n, per in zip(source.names, s.bands) if per}
-    info = {n: {k: v for k, v in (("common_name", b.common_name), ("wavelength", b.wavelength), ("kind", b.kind)) if v is not None}
-            for n, b in first.items()}  # fmt: skip
     out = cube.cube(
         values, ("t", "bands", "y", "x"),
         {"t": np.array([s.label for s in source.slices], "M8[ns]"), "bands": list(source.names), "y": ys, "x": xs},
-        crs=source.geobox.crs, nodata=source.nodata, derived_from=derived_from, band_info=info,
+        crs=source.geobox.crs, nodata=source.nodata, derived_from=derived_from, band_info=band_info(first),
     )  # fmt: skip
     out.attrs["resolution"] = float(abs(source.geobox.affine.a))  # a cube of one pixel has nothing else to tell it
     return out
+
+
+def band_info(bands: Mapping[str, Band]) -> dict[str, dict[str, Any]]:
+    """``band_info`` of a cube with these bands."""
+    told = {n: {"common_name": b.common_name, "wavelength": b.wavelength, "kind": b.kind} for n, b in bands.items()}
+    return {n: {k: v for k, v in info.items() if v is not None} for n, info in told.items()}
 
 
 def make_source(

@@ -24,6 +24,7 @@ from rasterio.windows import Window
 from processes.env import Env
 from processes.errors import ProcessError, parameter_invalid
 from processes.kernels.wasp_planes import classify_plane
+from processes.load.items import Band
 from processes.load.read import block_shape
 from processes.stages import ProductChain, Task, chain, make_task
 from processes.wasp.composite import (
@@ -39,11 +40,11 @@ from processes.wasp.composite import (
     halved,
     synthesise,
 )
-from processes.wasp.product import Facts, Group, ProductWriter, file_band
-from processes.wasp.sources import Acquisition, Reader
+from processes.wasp.product import MASKS, Facts, Group, ProductWriter, file_band
+from processes.wasp.sources import Acquisition, Reader, sensor_of
 from processes.wasp.weights import CoarseGrid, aerosol_weight, coarse_step, date_weight
 
-VERSION = "3"
+VERSION = "4"
 BLOCK = 1024
 BLOCK_BYTES = 128 << 20  # what one block may hold
 CACHE_BYTES = 64 << 20  # GDAL's cache: every input block is read once
@@ -167,7 +168,14 @@ def produce(task: Task, out: Path, env: Env) -> list[pystac.Item]:
     return [item]
 
 
-CHAIN = chain(ProductChain("wasp_synthesis", VERSION, produce, split))
+def result_bands(items: Sequence[pystac.Item], asked: Sequence[str], offered: Sequence[str]) -> list[str]:
+    """As on cubes: the reflectance bands that were asked for (by the names a synthesis gives them), then the layers."""
+    sensors = {sensor.name: sensor for sensor in map(sensor_of, items)}.values()
+    wanted = [out for name in asked for sensor in sensors for out, own in sensor.own.items() if own == name]
+    return [b for b in dict.fromkeys([*wanted, *MASKS]) if b in offered]
+
+
+CHAIN = chain(ProductChain("wasp_synthesis", VERSION, produce, split, bands=result_bands))
 
 
 def _groups(acquisitions: Sequence[Acquisition]) -> tuple[Group, ...]:
@@ -198,7 +206,14 @@ def _facts(
         f"{platform}_{synthesis:%Y%m%d}-000000-000_L3A_{tile}_C_V1-0", platform, tile, synthesis,
         tuple(a.day for a in acquisitions), tuple(a.id for a in acquisitions), options,
         {b: file_band(b) for group in groups for b in group.bands},
+        {b: _optics(next(a.bands[b] for a in acquisitions if b in a.bands)) for group in groups for b in group.bands},
     )  # fmt: skip
+
+
+def _optics(band: Band) -> dict[str, Any]:
+    """What STAC says of a band: common name and wavelength, as far as known."""
+    known = {"eo:common_name": band.common_name, "eo:center_wavelength": band.wavelength}
+    return {k: v for k, v in known.items() if v is not None}
 
 
 def _block_size(acquisitions: Sequence[Acquisition], groups: Sequence[Group], workers: int) -> tuple[int, int, int]:

@@ -56,6 +56,7 @@ class Facts:
     inputs: tuple[str, ...]
     options: Options
     names: Mapping[str, str]  # output band -> band name in files
+    optics: Mapping[str, Mapping[str, Any]]  # output band -> its STAC fields
 
 
 def _wkt(grid: GeoBox) -> str | None:
@@ -273,7 +274,7 @@ class ProductWriter:
         )
         for group in self.groups:
             for band in group.bands:
-                fields = {"tuile:kind": "reflectance", "raster:scale": 1e-4}
+                fields = {"tuile:kind": "reflectance", "raster:scale": 1e-4, **facts.optics[band]}
                 self._asset(item, f"FRC_{band}", self.reflectance_path(band), group, band, "int16", NODATA, fields)
         for n, group in enumerate(self.groups):
             for kind, (dtype, nodata, extra) in MASKS.items():

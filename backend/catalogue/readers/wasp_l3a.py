@@ -1,4 +1,4 @@
-"""Sentinel-2 L3A monthly syntheses (WASP) in MUSCATE format: FRC reflectance, FLG, WGT and DTS per resolution."""
+"""Sentinel-2 L3A monthly syntheses (WASP) in MUSCATE format: FRC reflectance, FLG, WGT, DTS, NCL per resolution."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(path: Path) -> list[pystac.Item]:
             )
     if not grids:
         raise Rejected(path, "the synthesis has no FRC raster")
-    found_masks = muscate.masks(path, tree, ("FLG", "WGT", "DTS"))
+    found_masks = muscate.masks(path, tree, ("FLG", "WGT", "DTS", "NCL"))
     for (kind, group), (href, grid) in found_masks.items():
         first = group == "R1" or (kind, "R1") not in found_masks
         public = kind if first else f"{kind}_{group}"
