@@ -48,9 +48,12 @@ def instant(label: Any) -> str | None:
     return None
 
 
-def time_properties(labels: Sequence[Any]) -> dict[str, str]:
-    """STAC ``datetime`` (one label) or ``start_datetime`` and ``end_datetime``; empty where labels are no instants."""
-    times = sorted(t for label in labels if (t := instant(label)) is not None)
+def time_properties(labels: Sequence[Any], seen: Sequence[str] = ()) -> dict[str, str]:
+    """STAC ``datetime`` (one label) or ``start_datetime`` and ``end_datetime``; empty where nothing is known.
+
+    ``seen`` are the first and last instant the values were derived from, for results whose labels are no instants.
+    """
+    times = sorted(t for label in labels if (t := instant(label)) is not None) or list(seen)
     if not times:
         return {}
     if times[0] == times[-1]:

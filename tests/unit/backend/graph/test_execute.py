@@ -404,3 +404,9 @@ def test_a_dispatcher_may_send_the_stage_elsewhere(env, toy_chain, tmp_path):
     assert len(run(_chain_graph(), away, tmp_path / "p")) == 1 and len(sent) == 1
     with pytest.raises(OpenEOError, match="EstimateComplexity"):
         estimate({"process_graph": {**_chain_graph(), "twice": call("toy_chain", data=node("season"), factor=9)}}, env)
+
+
+def test_a_result_without_dates_tells_when_it_was_seen(env, tmp_path):
+    (asset,) = run(composite(spatial_extent=None, temporal_extent=["2024-03-01", "2024-09-01"]), env, tmp_path / "o")
+    start, end = asset.properties["start_datetime"], asset.properties["end_datetime"]
+    assert "2024-03" <= start < end < "2024-09"
