@@ -170,8 +170,8 @@ def _load_collection(node: Node, env: Env) -> Iterator[Problem]:
         return
     dimensions = meta.get("cube:dimensions", {}).values()
     names = [v for d in dimensions if d.get("type") == "bands" for v in d.get("values", [])]
-    common = {b.get("eo:common_name") or b.get("common_name") for key in ("eo:bands", "bands")
-              for b in (meta.get("summaries") or {}).get(key, [])}  # fmt: skip
+    listed = [*(meta.get("bands") or []), *((meta.get("summaries") or {}).get("eo:bands") or [])]
+    common = {b.get("eo:common_name") or b.get("common_name") for b in listed}
     for band in known.get("bands") or [] if known.get("bands") is not UNKNOWN else []:
         if names and band not in names and band not in common:
             yield Problem("ProcessParameterInvalid", f"The value passed for parameter 'bands' in process 'load_collection' is invalid: collection '{meta['id']}' has no band '{band}'; it has {', '.join(names)}.", node.path)  # fmt: skip

@@ -5,6 +5,7 @@ Codes: 0 no snow, 100 snow (1..100 percent in the fractional layers), 205 cloud 
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -15,20 +16,28 @@ import pystac
 from backend.catalogue import build
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
-from backend.catalogue.tree import open_tree
+from backend.catalogue.tree import Tree, open_tree
 
 FAMILY, COLLECTION = "lis_snow", "LIS_SNOW"
 THEIA = re.compile(
     r"(?P<platform>SENTINEL2[A-DX]|LANDSAT8)[\w-]*?_(?P<when>\d{8}-\d{6}(?:-\d{3})?)_L2B-SNOW_(?P<tile>[\w-]+?)_[CDH]_V(?P<version>[\d-]+)"
 )
 CLMS = re.compile(r"FSC_(?P<when>\d{8}T\d{6})_(?P<platform>S2[A-D])_(?P<tile>T\d{2}[A-Z]{3})_V(?P<version>\d+)_\d")
-LIS = re.compile(r"LIS_S2-SNOW-FSC_(?P<tile>T?\d{2}[A-Z]{3})_(?P<when>\d{8}T\d{6})_(?P<version>[\d.]+)(?:_\d)?")
+LIS = re.compile(
+    r"LIS_(?P<platform>S2|L8)-SNOW(?:-FSC)?_(?P<tile>[\w-]+?)_(?P<when>\d{8}T\d{6})_(?P<version>[\d.]+)(?:_\d)?"
+)
 LAYERS = {
     "SEB": "SEB", "SNW": "SEB", "FSCTOC": "FSCTOC", "FSCOG": "FSCOG", "NDSI": "NDSI", "QCTOC": "QCTOC", "QCOG": "QCOG",
     "QCFLAGS": "EXPERT", "EXPERT": "EXPERT", "SNOW_ALL": "SNOW_ALL",
 }  # fmt: skip
 FILE = re.compile(rf"(?:.*[_/])?(?P<layer>{'|'.join(LAYERS)})(?:_R\d)?\.tiff?", re.IGNORECASE)
-BITS = ("EXPERT", "SNOW_ALL")  # bit fields: every value counts
+BITS = ("EXPERT", "QCFLAGS", "SNOW_ALL")  # bit fields: every value counts
+TOLD = {
+    "snow_percent": "eo:snow_cover",
+    "cloud_percent": "eo:cloud_cover",
+    "snow_line": "lis:snow_line",
+    "mode": "lis:mode",
+}
 
 
 def _match(path: Path) -> re.Match[str] | None:
@@ -46,12 +55,18 @@ def read(path: Path) -> list[pystac.Item]:
     tree, named = open_tree(path), _match(path)
     if named is None:
         raise Rejected(path, "the name is not that of a snow product")
-    parts = {"platform": "SENTINEL2", **named.groupdict()}
+    parts = named.groupdict()
     assets: dict[str, pystac.Asset] = {}
     grids: list[Grid] = []
-    for name in tree.names:
+    for name in sorted(tree.names):
         found = FILE.fullmatch(name)
-        if found is None or (band := LAYERS[found["layer"].upper()]) in assets:
+        if found is None:
+            continue
+        layer = found["layer"].upper()
+        band = LAYERS[layer]
+        if band in assets and layer == "QCFLAGS":
+            band = layer  # products made here have both bit fields
+        if band in assets:
             continue
         grid = probe(path, tree.href(name))
         grids.append(grid)
@@ -70,8 +85,22 @@ def read(path: Path) -> list[pystac.Item]:
         "grid:code": f"MGRS-{tile}" if re.fullmatch(r"\d{2}[A-Z]{3}", tile) else None,
         "tuile:datatake": build.datatake(parts["platform"], instant),
         "tuile:product": f"{build.platform(parts['platform'])}_{instant:%Y%m%dT%H%M%S}_SNOW_T{tile}",
+        **_told(path, tree),
     }
     return [build.item(path, id=stem, collection=COLLECTION, family=FAMILY, instant=instant, assets=assets, grids=grids, properties=properties)]  # fmt: skip
+
+
+def _told(path: Path, tree: Tree) -> dict[str, Any]:
+    """What the metadata of a product made here tell: cover, snow line, mode."""
+    name = tree.first(r"[^/]*_MTD\.json")
+    if name is None:
+        return {}
+    try:
+        meta = json.loads(tree.read(name))
+        told = {public: meta[key] for key, public in TOLD.items()}
+        return {k: v for k, v in told.items() if k != "lis:snow_line" or meta["snow_line_found"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise Rejected(path, f"{name} is damaged: {error!r}") from None
 
 
 def _masks(assets: dict[str, pystac.Asset], grids: list[Grid]) -> None:
