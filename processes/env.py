@@ -48,6 +48,15 @@ class Files(Protocol):
         ...
 
 
+class Results(Protocol):
+    """Results of the user's own finished jobs."""
+
+    def result(self, job_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """STAC collection and items of a finished job, hrefs of assets being paths of its files. Raises
+        ``ProcessError('JobNotFound')``, ``ProcessError('JobNotFinished')``."""
+        ...
+
+
 class Dispatch(Protocol):
     """Runs the tasks of a stage (see `processes.stages`), here or on other workers."""
 
@@ -121,6 +130,7 @@ class Env:
     limits: Limits = field(default_factory=Limits)
     sink: Callable[..., None] = log_to_python
     fetch_allow: tuple[str, ...] = ()  # hosts (or CIDR blocks) that load_* may reach besides public ones
+    results: Results | None = None  # None: jobs cannot be named by their id
     user: str | None = None
     job: str | None = None
     path: tuple[str, ...] = ()

@@ -90,7 +90,8 @@ class Guard:
             raise ProcessError("ProcessParameterInvalid", f"'{shown(url)}' is not a URL: {error}.") from None
         if parts.scheme not in SCHEMES or not parts.hostname:
             raise ProcessError(
-                "ProcessParameterInvalid", f"'{shown(url)}' is not an address that can be fetched: only http(s)://host/..."
+                "ProcessParameterInvalid",
+                f"'{shown(url)}' is not an address that can be fetched: only http(s)://host/...",
             )
         self.address(parts.hostname, port)
         return url
@@ -99,7 +100,9 @@ class Guard:
 def shown(url: str) -> str:
     """A URL for messages: without credentials and query, which may hold a signature."""
     parts = urlsplit(str(url))
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme and parts.netloc else str(url)
+    return (
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme and parts.netloc else str(url)
+    )
 
 
 def _connections(guard: Guard) -> tuple[type[HTTPConnectionPool], type[HTTPSConnectionPool]]:
@@ -109,7 +112,10 @@ def _connections(guard: Guard) -> tuple[type[HTTPConnectionPool], type[HTTPSConn
         address = guard.address(self.host, self.port)
         try:
             return create_connection(
-                (address, self.port), self.timeout, source_address=self.source_address, socket_options=self.socket_options
+                (address, self.port),
+                self.timeout,
+                source_address=self.source_address,
+                socket_options=self.socket_options,
             )
         except TimeoutError as error:
             raise urllib3.exceptions.ConnectTimeoutError(self, f"{self.host} does not answer") from error

@@ -15,6 +15,8 @@ from odc.geo.geobox import GeoBox
 from processes.errors import ProcessError
 
 INTEGER_KINDS = ("class", "mask")
+# Formats that hold their own pixels; a file that points to others could name what its sender may not read.
+PIXEL_DRIVERS = ["GTiff", "JP2OpenJPEG", "netCDF", "HDF5", "HDF5Image", "PNG", "JPEG"]
 MASK_NODATA = 255
 
 
@@ -105,13 +107,23 @@ def grid(crs: str, height: int, width: int, transform: tuple[float, ...]) -> Geo
     return GeoBox((height, width), Affine(*transform), crs)
 
 
+def open_raster(href: str, *, own: bool | None = None) -> Any:
+    """The raster open for reading: of any format in the archive (``own``), of `PIXEL_DRIVERS` from the web."""
+    import rasterio
+
+    if own or (own is None and not href.startswith(("http://", "https://"))):
+        return rasterio.open(href)
+    with rasterio.Env():
+        return rasterio.DatasetReader(href, driver=PIXEL_DRIVERS)
+
+
 @lru_cache(maxsize=4096)
 def grid_of_file(href: str) -> GeoBox:
     """Grid of a raster file, from the file. Raises ``StorageFailure`` naming it."""
     import rasterio
 
     try:
-        with rasterio.open(href) as source:
+        with open_raster(href) as source:
             if source.crs is None:
                 raise ProcessError("StorageFailure", f"{href} has no coordinate reference system.")
             return GeoBox(source.shape, source.transform, source.crs.to_wkt())
