@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-TUNING = (101, 102, 103)
-UNSEEN = (901, 902, 903, 904, 905, 906)
+TUNING = (101, 102, 103, 104, 105, 106, 107, 108)
+# 901..906 were reported on before the rules changed for the second time: they are not unseen any more
+UNSEEN = (1301, 1302, 1303, 1304, 1305, 1306, 1307, 1308)
 
 # blue, green, red, NIR (8A), SWIR surface reflectance
 SNOW = (0.92, 0.90, 0.88, 0.78, 0.09)
