@@ -33,9 +33,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def formats() -> dict[str, Any]:
     """Body of ``GET /file_formats``."""
     from backend.results.format import all_formats
+    from processes.load.formats import input_formats
 
     found = all_formats()
-    return {"input": {}, "output": {name: found[name].to_json() for name in sorted(found)}}
+    return {"input": input_formats(), "output": {name: found[name].to_json() for name in sorted(found)}}
 
 
 def write(
