@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
-from processes.callback import LabeledArray, merge_of
+from processes.callback import LabeledArray, is_pointwise, merge_of
 from processes.merging import ACCUMULATORS
 from processes.probe import answer, array_dtype, decode, decoded_dtype, of_nothing
 from processes.probe import callback_dtype as callback_dtype
@@ -200,7 +200,24 @@ def reduce_blocks(
         array = decode(block, nodata).reshape(length, *block.shape[len(names) :])
         return answer(reducer(data=LabeledArray(array, labels, name), context=context), array.shape[1:])
 
+    if length == 1 and data.dtype == np.uint8 and is_pointwise(reducer):
+        on_block = _looked_up(on_block, len(names), dtype)  # a mask has 256 values, its image millions
     return map_blocks(on_block, data, core=names, dtype=dtype)
+
+
+def _looked_up(on_block: Callable[..., np.ndarray], axes: int, dtype: Any) -> Callable[..., np.ndarray]:
+    """The same function of blocks of one byte per pixel (``axes`` leading axes of length 1), by a table."""
+
+    def by_table(block: np.ndarray) -> np.ndarray:
+        from processes.kernels.dn import take  # numba only where it is needed
+
+        codes = np.arange(256, dtype=np.uint8).reshape((1,) * axes + (256,))
+        table = np.ascontiguousarray(on_block(codes).astype(dtype, copy=False))
+        out = np.empty(block.shape[axes:], dtype)
+        take(np.ascontiguousarray(block).reshape(-1), table, out.reshape(-1))
+        return out
+
+    return by_table
 
 
 def reduce_groups(
@@ -245,12 +262,14 @@ def reduce_groups(
         )
         return cubes.like(stacked.assign_coords(coords).transpose(*data.dims), data)
 
+    parts_of = [_as_slice(g) for g in groups]  # dates of a month follow one another: no copy of them
+
     def on_block(block: np.ndarray) -> np.ndarray:
         values = decode(block, nodata)
         out = np.empty((len(groups), *block.shape[1:]), dtype)
-        for i, g in enumerate(groups):
-            if len(g):
-                part = LabeledArray(values[g], [given[k] for k in g], dimension)
+        for i, g in enumerate(parts_of):
+            if len(groups[i]):
+                part = LabeledArray(values[g], [given[k] for k in groups[i]], dimension)
                 out[i] = answer(reducer(data=part, context=context), block.shape[1:])
             else:
                 out[i] = empty
@@ -258,6 +277,13 @@ def reduce_groups(
 
     result = map_blocks(on_block, data, core=[dimension], out_core={dimension: len(groups)}, dtype=dtype)
     return cubes.like(result.assign_coords(coords), data)
+
+
+def _as_slice(index: np.ndarray) -> Any:
+    """Ascending neighbours as a slice, which makes a view; other indices as they are."""
+    if len(index) and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
 
 
 def _stream(
@@ -356,7 +382,8 @@ def pull(
     arrays, targets = [], []
     for n, d in enumerate(data):
         # an array in memory goes in pieces too, so that encoding is shared by the threads
-        values = d.data if is_lazy(d) else da.from_array(np.asarray(d.data), chunks="16MiB", name=False)
+        pieces: Any = "16MiB" if d.dtype != object else -1  # texts: dask cannot tell their size
+        values = d.data if is_lazy(d) else da.from_array(np.asarray(d.data), chunks=pieces, name=False)
         arrays.append(values if values.ndim else values[None])
         targets.append(Target(n, values.ndim))
     total = sum(a.npartitions for a in arrays)

@@ -10,7 +10,7 @@ numpy blocks and gets a numpy block back:
 - anything else is passed as it is.
 
 Plain Python functions serve as well: ``reduce_dimension(cube, lambda data, context=None: data.values.mean(0), "t")``.
-Compiled process graphs (`backend.graph.callbacks.CompiledCallback`) add two optional attributes:
+Compiled process graphs (`backend.graph.callbacks.CompiledCallback`) add optional attributes, read by the functions below:
 """
 
 from __future__ import annotations
@@ -55,3 +55,8 @@ def merge_of(callback: Any) -> tuple[str, dict[str, Any]] | None:
 def labels_used(callback: Any) -> tuple[Any, ...] | None:
     """Labels of its array the callback looks at, or None for "all" (band math names its bands)."""
     return getattr(callback, "labels_used", None)
+
+
+def is_pointwise(callback: Any) -> bool:
+    """Whether a pixel's result is known to depend on nothing but that pixel's values: it may be looked up."""
+    return bool(getattr(callback, "pointwise", False))

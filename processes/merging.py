@@ -78,9 +78,12 @@ class Sum(Accumulator):
 
 class Mean(Sum):
     def finish(self, state):
+        from processes.kernels.moments import quotients
+
         total, n = state
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(n > 0, total / n, np.nan).astype(self._out)
+        out = np.empty(np.shape(total), self._out)
+        quotients(np.reshape(total, -1), np.reshape(n, -1), out.reshape(-1))
+        return out
 
 
 class Product(Sum):

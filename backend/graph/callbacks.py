@@ -143,6 +143,7 @@ class CompiledCallback:
     merge : ``(accumulator, options)`` where the callback is one mergeable reducer on its array, else None
     labels_used : labels the callback picks from its array, or None where it may look at all of them
     comparison : ``(op, value)`` where the callback is one comparison of its parameter with a constant, else None
+    pointwise : whether a pixel's result depends on nothing but that pixel's values
     """
 
     def __init__(
@@ -181,6 +182,11 @@ class CompiledCallback:
             return None
         name = registry.get(node.process_id).merge
         return (name, options) if name else None
+
+    @property
+    def pointwise(self) -> bool:
+        found = [registry.get(node.process_id) for node in self.graph.nodes.values()]
+        return all(p.pure and p.function.__module__.startswith("processes.scalar.") for p in found)
 
     @property
     def labels_used(self) -> tuple[Any, ...] | None:

@@ -46,6 +46,8 @@ class NetCdf(Output):
             self.file.create_variable(CRS, (), "i4", data=np.int32(0)).attrs.update(shape.crs)
         for name, attrs in zip(shape.names, shape.attrs):
             deflate: dict[str, Any] = {"compression": "gzip", "compression_opts": self.level, "shuffle": True}
+            if not self.level:  # as it is: a filter that does nothing still costs a pass over the bytes
+                deflate = {}
             made = self.file.create_variable(
                 name,
                 shape.dims,
@@ -61,13 +63,15 @@ class NetCdf(Output):
             return list(chunks)
         return [(variable, start, self._compress(tile)) for variable, start, tile in chunks]
 
-    def _compress(self, tile: np.ndarray) -> bytes:
+    def _compress(self, tile: np.ndarray) -> bytes | np.ndarray:
         """What HDF5's filters shuffle and deflate would make of a chunk (edge chunks are whole in the file)."""
         import imagecodecs
 
         height, width = self.layout.chunks[-2:]
         if tile.shape != (height, width):
             tile = np.pad(tile, ((0, height - tile.shape[0]), (0, width - tile.shape[1])), mode="edge")
+        if not self.level:
+            return np.ascontiguousarray(tile)
         bytes_ = tile.view("u1").reshape(-1, tile.dtype.itemsize)
         return bytes(imagecodecs.zlib_encode(bytes_.T.tobytes(), level=self.level))
 
@@ -119,7 +123,7 @@ FORMATS = [
         PREFIX
         | {
             "level": {
-                "description": "Effort of deflate; higher levels are slower and hardly smaller.",
+                "description": "Effort of deflate; higher levels are slower and hardly smaller, 0 does not compress.",
                 "schema": {"type": "integer", "minimum": 0, "maximum": 9, "default": 1},
             },
             "title": {

@@ -54,3 +54,19 @@ def lookup_dn(dn, table, out, fill, holes_only):
             out[i, j] = v
             holes += v == fill
     return holes
+
+
+@njit(nogil=True, cache=True)
+def decode_all(dn, nodata, has_nodata, out):
+    """float32(dn) into ``out``; NaN where ``dn`` equals ``nodata`` (of the type of ``dn``). One-dimensional."""
+    nan = np.float32(np.nan)
+    for i in range(dn.size):
+        v = dn[i]
+        out[i] = nan if has_nodata and v == nodata else np.float32(v)
+
+
+@njit(nogil=True, cache=True)
+def take(codes, table, out):
+    """table[codes] into ``out``; ``codes`` uint8, ``table`` of 256 values of the type of ``out``. One-dimensional."""
+    for i in range(codes.size):
+        out[i] = table[codes[i]]

@@ -35,3 +35,9 @@ def normalized_difference(a, b):
     """(a - b) / (a + b); NaN where the sum is 0 or either is NaN. A ufunc."""
     total = a + b
     return (a - b) / total if total != 0 else total - total + np.nan
+
+
+@vectorize(["b1(f4)", "b1(f8)"], cache=True)
+def is_set(v):
+    """True where a mask's value is neither 0 nor NaN. A ufunc."""
+    return (v == v) & (v != 0)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+_TILE = 4096  # pixels whose sums stay in the processor's cache while the rows pass
+
 
 @njit(nogil=True, cache=True)
 def sums(values):
@@ -15,14 +17,24 @@ def sums(values):
     n, pixels = values.shape
     total = np.zeros(pixels, np.float64)
     count = np.zeros(pixels, np.int32)
-    for i in range(n):
-        row = values[i]
-        for p in range(pixels):
-            v = row[p]
-            valid = v == v
-            total[p] += np.float64(v) if valid else 0.0
-            count[p] += 1 if valid else 0
+    for start in range(0, pixels, _TILE):
+        t, c = total[start : start + _TILE], count[start : start + _TILE]
+        for i in range(n):
+            row = values[i, start : start + _TILE]
+            for p in range(row.size):
+                v = row[p]
+                valid = v == v
+                t[p] += np.float64(v) if valid else 0.0
+                c[p] += 1 if valid else 0
     return total, count
+
+
+@njit(nogil=True, cache=True)
+def quotients(total, count, out):
+    """total / count into ``out`` (rounded to its type), NaN where ``count`` is 0. All of shape (pixels,)."""
+    for p in range(total.size):
+        n = count[p]
+        out[p] = total[p] / np.float64(n) if n > 0 else np.nan
 
 
 @njit(nogil=True, cache=True)

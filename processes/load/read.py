@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,9 @@ from rasterio.windows import Window
 
 from processes.errors import ProcessError
 from processes.extents import EDGE, transformer
-from processes.load.items import Band
+from processes.load.items import Band, open_raster
 from processes.load.source import RasterSource, aligned
+from processes.probe import stored_nodata
 
 # GDAL: no directory listings, one decoding thread per block (blocks run in parallel), a small block cache
 GDAL_OPTIONS: dict[str, Any] = {
@@ -32,6 +32,7 @@ GDAL_OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 OPEN_FILES = 200  # per thread
 
+_nodata = lru_cache(maxsize=512)(stored_nodata)
 _local = threading.local()
 # files left out because they could not be read, per process: {source id: {href: reason}}; see `take_unreadable`
 _unreadable: dict[str, str] = {}
@@ -44,7 +45,7 @@ def read_block(location: Sequence[tuple[int, int]], source: RasterSource) -> np.
     """
     (t0, t1), (b0, b1), (y0, y1), (x0, x1) = location
     geobox = source.geobox[y0:y1, x0:x1]
-    out = np.full((t1 - t0, b1 - b0, y1 - y0, x1 - x0), source.fill, source.dtype)
+    out = np.empty((t1 - t0, b1 - b0, y1 - y0, x1 - x0), source.dtype)
     maps: dict[Any, Any] = {}
     with rasterio.Env(**GDAL_OPTIONS):
         for t, piece in enumerate(source.slices[t0:t1]):
@@ -54,7 +55,7 @@ def read_block(location: Sequence[tuple[int, int]], source: RasterSource) -> np.
 
 
 def _fill(out: np.ndarray, bands: Sequence[Band], geobox: GeoBox, source: RasterSource, maps: dict[Any, Any]) -> None:
-    """First valid pixel in item order; stops as soon as no hole is left."""
+    """First valid pixel in item order; stops as soon as no hole is left. Writes every pixel of ``out``, which comes empty."""
     touched = False
     for band in bands:
         try:
@@ -67,17 +68,22 @@ def _fill(out: np.ndarray, bands: Sequence[Band], geobox: GeoBox, source: Raster
         touched = touched or holes is not None
         if holes == 0:
             return
+    if not touched:
+        out[...] = source.fill
 
 
 def _put(
     out: np.ndarray, band: Band, geobox: GeoBox, source: RasterSource, maps: dict[Any, Any], holes_only: bool
 ) -> int | None:
-    """Write a band's pixels into ``out``; number of holes left there, None where the band does not touch the block."""
+    """Write a band's pixels into ``out``, into its holes only or, where nothing is written yet, everywhere.
+
+    Number of holes left there, None where the band does not touch the block (``out`` is as it was).
+    """
     if band.source is not None:
         from processes.load.angles import read_angles
 
         values = read_angles(band.source, band.href, band.name, geobox)
-        np.copyto(out, values, where=np.isnan(out))
+        np.copyto(out, values, where=np.isnan(out) if holes_only else True)
         return int(np.isnan(out).sum())
     key = id(band.geobox)  # grids are shared objects (see items.grid): hashing them by value costs more than reading
     if key not in maps:
@@ -87,10 +93,12 @@ def _put(
         return None
     dn = where.read(band)
     target = out[where.place]
+    if not holes_only and (where.inside is not None or target.size < out.size):
+        out[...] = source.fill  # the band alone does not fill the block
     if where.inside is None:
         return _convert(dn, target, band, source, holes_only) + (out.size - target.size)
     # pixels beside the file stay holes: what the file has no nodata value for must not be taken for a value
-    values = np.full(target.shape, source.fill, source.dtype)
+    values = np.empty(target.shape, source.dtype)
     _convert(dn, values, band, source, False)
     free = np.isnan(target) if source.dtype.kind == "f" else target == source.fill
     np.copyto(target, values, where=where.inside & free if holes_only else where.inside)
@@ -101,7 +109,7 @@ def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, 
     from processes.kernels.dn import lookup_dn, scale_all, scale_holes
 
     if not band.integer:
-        nodata, known = stored_nodata(band.nodata, dn.dtype)
+        nodata, known = _nodata(band.nodata, dn.dtype)
         kernel = scale_holes if holes_only else scale_all
         return kernel(dn, nodata, known, np.float32(band.offset_dn), np.float32(band.scale), out)
     if dn.dtype.itemsize <= 2 and dn.dtype.kind in "iu":
@@ -120,17 +128,6 @@ def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, 
     )
     np.copyto(out, values, where=(out == source.fill) if holes_only else True)
     return int((out == source.fill).sum())
-
-
-def stored_nodata(nodata: float | None, dtype: np.dtype) -> tuple[np.generic, bool]:
-    """The nodata value in the file's own type, and whether a pixel can equal it at all."""
-    if nodata is None or np.isnan(nodata):
-        return dtype.type(0), False
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if nodata != int(nodata) or not limits.min <= nodata <= limits.max:
-            return dtype.type(0), False
-    return dtype.type(nodata), True
 
 
 @lru_cache(maxsize=512)
@@ -247,14 +244,14 @@ def dataset(href: str) -> rasterio.DatasetReader:
     """The file, opened once per thread while it does not change."""
     cache: OrderedDict[Any, rasterio.DatasetReader] = _local.__dict__.setdefault("files", OrderedDict())
     try:
-        stamp = Path(href).stat().st_mtime_ns if not href.startswith("/vsi") and "://" not in href else 0
+        stamp = os.stat(href).st_mtime_ns if not href.startswith("/vsi") and "://" not in href else 0  # noqa: PTH116 (per block and file)
     except OSError:
         stamp = 0
     key = (os.getpid(), href, stamp)
     if key in cache:
         cache.move_to_end(key)
         return cache[key]
-    cache[key] = opened = rasterio.open(href)
+    cache[key] = opened = open_raster(href)
     while len(cache) > OPEN_FILES:
         cache.popitem(last=False)[1].close()
     return opened
@@ -269,7 +266,7 @@ def forget(href: str) -> None:
 
 @lru_cache(maxsize=1024)
 def _block_shape(href: str, index: int) -> tuple[int, int]:
-    with rasterio.Env(**GDAL_OPTIONS), rasterio.open(href) as source:
+    with rasterio.Env(**GDAL_OPTIONS), open_raster(href) as source:
         return source.block_shapes[index - 1]
 
 

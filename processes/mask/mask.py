@@ -75,9 +75,10 @@ def replace_where(data: xr.DataArray, where: xr.DataArray, replacement: Any = No
     decodes = data.dtype.kind in "iu" and dtype.kind == "f"
 
     def on_block(block: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        from processes.kernels.elementwise import replace
+        from processes.kernels.elementwise import is_set, replace
 
-        hit = mask if mask.dtype == bool else (mask != 0) & ~np.isnan(decode(mask, unknown))
+        known = decode(mask, unknown)
+        hit = mask if mask.dtype == bool else is_set(known) if known.dtype.kind == "f" else known != 0
         out = decode(block, nodata) if decodes else block
         return replace(out.astype(dtype, copy=False), hit, dtype.type(value))
 
