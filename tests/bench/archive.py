@@ -50,7 +50,7 @@ class Plan:
 
 def archive(plan: Plan, cache: Path) -> dict[str, Any]:
     """The archive of ``plan`` in ``cache``, written if it is not there; plain data that tells where everything is."""
-    root = cache / "archives" / plan.name
+    root = cache.resolve() / "archives" / plan.name
     index = root / "bench.json"
     if not index.is_file():
         shutil.rmtree(root, ignore_errors=True)
@@ -142,7 +142,7 @@ def polygons(described: dict[str, Any], across: int = 10, seed: int = 5) -> list
     out = []
     for k in range(across * across):
         radius = min(cell * 0.45, 260.0)
-        x, y = (k % across * cell, k // across * cell) + rng.uniform(radius, cell - radius, 2)
+        x, y = rng.uniform(radius, cell - radius, 2) + np.array([k % across, k // across]) * cell
         angles = np.sort(rng.uniform(0, 2 * np.pi, 6))
         reach = rng.uniform(0.5, 1, 6) * radius
         left, top = described["origin"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -26,8 +28,8 @@ def versions():
 
 def prepare(spec):
     products = Path(spec["products"])
-    state = products.parent / "tuile"
-    state.mkdir(exist_ok=True)
+    state = Path(tempfile.mkdtemp(prefix="tuile-bench-"))
+    atexit.register(shutil.rmtree, state, ignore_errors=True)
     catalogue = open_catalogue(Settings(archive=[products], data_dir=state))
     catalogue.ingest([products])
     _held["env"] = Env(catalogue, limits=Limits(memory=spec["memory"], threads=spec["threads"]))
