@@ -11,8 +11,10 @@ import xarray as xr
 from processes import cube as cubes
 from processes.blocks import map_blocks
 from processes.callback import Callback, LabeledArray
+from processes.combine.dimensions import flatten_dimensions
 from processes.demand import EVERYTHING, Demand, passes
-from processes.errors import ProcessError, parameter_invalid
+from processes.env import Env
+from processes.errors import ProcessError
 from processes.probe import answer, callback_dtype, decode, probe_array
 from processes.registry import process
 
@@ -27,6 +29,26 @@ def apply(data: xr.DataArray, process: Callback, context: Any = None) -> xr.Data
         return answer(process(x=decode(block, nodata), context=context), block.shape)
 
     return without_nodata(map_blocks(on_block, data, dtype=dtype))
+
+
+def _apply_to_both(
+    data: xr.DataArray, process: Callback, dimension: str, target: str, context: Any, env: Env | None
+) -> xr.DataArray:
+    """`apply_dimension` where the target dimension has several labels."""
+    (env or Env()).log(
+        "warning",
+        f"apply_dimension: '{target}' has {data.sizes[target]} labels, whose values along '{dimension}' were taken "
+        "together. To keep them apart, name a new target dimension and use flatten_dimensions afterwards.",
+    )
+    joined = "__joined__"
+    together = flatten_dimensions(data, [target, dimension], joined)
+
+    def unlabelled(*, data: LabeledArray, context: Any) -> Any:
+        return process(data=LabeledArray(data.values), context=context)
+
+    result = apply_dimension(together, unlabelled, joined, context=context)
+    result = result.rename({joined: target}).transpose(*(d for d in data.dims if d != dimension))
+    return cubes.like(result.assign_coords({target: list(range(result.sizes[target]))}), data, dims=cubes.kinds(data))
 
 
 def without_nodata(data: xr.DataArray) -> xr.DataArray:
@@ -55,22 +77,24 @@ def apply_dimension(
     dimension: str,
     target_dimension: str | None = None,
     context: Any = None,
+    *,
+    env: Env | None = None,
 ) -> xr.DataArray:
     """All values along ``dimension`` become the array ``process(data, context)``, along ``target_dimension``.
 
     Labels stay where source and target are the same dimension and the number of values is unchanged, else they are
     0, 1, 2 ... How many values come out is found on one pixel, so it may not depend on the values.
-    Raises ``DimensionNotAvailable``.
+
+    The definition leaves open what becomes of a target dimension that has several labels, but rules that it has as many
+    labels afterwards as values were computed. So the callback gets the values of all of them as one array, without
+    labels, and the log warns. Raises ``DimensionNotAvailable``.
     """
     cubes.require(data, dimension)
     target = target_dimension if target_dimension is not None else dimension
     if target != dimension and target in data.dims:
-        if data.sizes[target] != 1:
-            raise parameter_invalid(
-                "target_dimension",
-                f"dimension '{target}' exists and has {data.sizes[target]} labels; one at most may be",
-            )
         kind = cubes.kind_of(data, target)
+        if data.sizes[target] > 1:
+            return _apply_to_both(data, process, dimension, target, context, env)
         data = data.isel({target: 0}, drop=True)
     else:
         kind = cubes.kind_of(data, dimension) if target == dimension else cubes.OTHER

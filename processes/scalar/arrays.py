@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from processes.callback import LabeledArray
 from processes.errors import ProcessError, parameter_invalid
 from processes.registry import process
 from processes.scalar.comparison import eq, equal
@@ -108,9 +109,22 @@ def _joined(first: list[Any] | None, second: list[Any] | None) -> list[Any] | No
     return [*first, *second]
 
 
+def _array(value: Any, beside: Any) -> Any:
+    """``value`` as an array: a number, which in a callback is a block of the pixels ``beside`` has, as its only element.
+
+    The definition asks for arrays, but clients append a computed number this way too.
+    """
+    single = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if is_block(value) and isinstance(beside, (LabeledArray, list, tuple)):
+        others = elements(beside)[0]
+        single = isinstance(others, np.ndarray) and others.shape[1:] == value.shape
+    return [value] if single else value
+
+
 @process()
 def array_concat(array1: Any, array2: Any) -> Any:
-    """The second array behind the first. Raises ``ArrayLabelConflict``."""
+    """The second array behind the first; a number counts as an array of one. Raises ``ArrayLabelConflict``."""
+    array1, array2 = _array(array1, array2), _array(array2, array1)
     first, labels1 = elements(array1, "array1")
     second, labels2 = elements(array2, "array2")
     return gathered([*first, *second], _joined(labels1, labels2))

@@ -21,6 +21,7 @@ from processes.combine.dimensions import (
     rename_labels,
     unflatten_dimension,
 )
+from processes.env import Env
 from processes.errors import ProcessError
 from processes.filter.labels import filter_bands, filter_labels
 from processes.reduce.dimension import reduce_dimension
@@ -182,8 +183,27 @@ def test_apply_dimension_labels() -> None:
     into = apply_dimension(add_dimension(CUBE, "extra", "a"), two, "t", "extra")
     assert sorted(map(str, into.dims)) == ["bands", "extra", "x", "y"]
     assert cubes.labels(into, "extra") == [0, 1]
-    assert error_of(apply_dimension, CUBE, two, "t", "bands") == "ProcessParameterInvalid"
     assert error_of(apply_dimension, CUBE, two, "z") == "DimensionNotAvailable"
+
+
+@pytest.mark.parametrize("chunking", ["numpy", "everything"])
+def test_apply_dimension_into_a_dimension_with_several_labels(chunking: str) -> None:
+    """As many labels as values were computed, from the values of all labels, and the log says so."""
+    told: list[str] = []
+    env = Env(sink=lambda level, message, **_: told.append(f"{level} {message}"))
+    array = values()
+
+    def extremes(data: Any, context: Any = None) -> np.ndarray:
+        return np.stack([np.fmin.reduce(data.values), np.fmax.reduce(data.values)])
+
+    got = apply_dimension(Make(chunking)(array), extremes, "t", "bands", env=env)
+    assert got.dims == ("bands", "y", "x")
+    assert cubes.labels(got, "bands") == [0, 1]
+    assert cubes.kind_of(got, "bands") == cubes.BANDS
+    flat = array.reshape(-1, *array.shape[2:])
+    np.testing.assert_array_equal(computed(got), np.stack([np.fmin.reduce(flat), np.fmax.reduce(flat)]))
+    assert len(told) == 1
+    assert told[0].startswith("warning apply_dimension: 'bands' has 3 labels")
 
 
 def test_apply_dimension_of_a_constant_array() -> None:

@@ -112,6 +112,17 @@ def test_append_concat_modify_keep_labels_where_they_can():
     raises("ArrayLengthMismatch", arrays.array_create_labeled, [1], ["a", "b"])
 
 
+def test_concat_takes_what_a_callback_computed_per_pixel_as_one_element():
+    pixels = LabeledArray(np.arange(12, dtype="f4").reshape(2, 1, 2, 3), ["B04", "B08"], "bands")
+    difference = pixels.values[1] - pixels.values[0]
+    got = arrays.array_concat(pixels, difference)
+    assert got.values.shape == (3, 1, 2, 3)
+    np.testing.assert_array_equal(got.values[2], difference)
+    np.testing.assert_array_equal(arrays.array_concat(difference, pixels).values[0], difference)
+    assert arrays.array_concat([1, 2], 3) == [1, 2, 3]
+    assert arrays.array_concat(np.array([1, 2]), np.array([3])) == [1, 2, 3]
+
+
 def test_find_and_contains_pixel_by_pixel():
     data = series([1, 2], [3, 1], [1, np.nan])
     np.testing.assert_array_equal(arrays.array_find(data, 1), [0, 1])
