@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,10 +14,14 @@ from flask import g, request
 
 from backend.context import context
 from backend.errors import OpenEOError
+from backend.graph.parse import declared_parameters
 from backend.store.logs import LEVELS
 from backend.store.models import User
 
 JSON_MAX = 32 << 20  # bytes of a JSON body
+JSON_DEPTH = 250  # objects and arrays within each other: a callback in a callback takes five
+# What no database and no UTF-8 response can hold: U+0000 and halves of surrogate pairs.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 ANY_DAY = ("", "..")
 
 
@@ -35,17 +42,59 @@ def body() -> dict[str, Any]:
     request.max_content_length = JSON_MAX
     if request.mimetype and request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise OpenEOError("ContentTypeInvalid", f"Send application/json, not {request.mimetype}.")
-    try:
-        value = request.get_json(force=True)
-    except RecursionError:
-        raise OpenEOError("ContentInvalid", "The JSON in the request's body is nested too deeply.") from None
+    value = _json(request.get_data())
     if not isinstance(value, dict):
         raise OpenEOError("ContentInvalid", "The request's body must be a JSON object.")
     return value
 
 
+def _json(data: bytes) -> Any:
+    """JSON as the standard has it: what Python's reader takes beyond it could be stored, but never be sent again."""
+    try:
+        value = json.loads(data, parse_constant=_no_number)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:  # also UnicodeDecodeError and numbers of more digits than Python converts
+        raise OpenEOError("ContentInvalid", f"The request's body is not JSON: {error}.") from None
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > JSON_DEPTH:
+            raise _too_deep()
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += [*item.keys(), *item.values()]
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, str) and _UNSTORABLE.search(item):
+                raise OpenEOError("ContentInvalid", "Text must not hold U+0000 or half of a surrogate pair.")
+            elif isinstance(item, int | float) and not _in_range(item):
+                raise OpenEOError("ContentInvalid", "A number is out of the range of 64 bit floating point.")
+        level = below
+    return value
+
+
+def _no_number(name: str) -> Any:
+    raise OpenEOError("ContentInvalid", f"{name} is not a JSON value; use null for no data.")
+
+
+def _in_range(number: float) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except OverflowError:
+        return False
+
+
+def _too_deep() -> OpenEOError:
+    return OpenEOError("ContentInvalid", f"The JSON in the request's body is nested more than {JSON_DEPTH} deep.")
+
+
 def process(value: Any) -> dict[str, Any]:
-    """A process object as clients send it. Raises ``ProcessGraphMissing``, ``ProcessGraphInvalid``."""
+    """A process object as clients send it.
+
+    Raises ``ProcessGraphMissing``, ``ProcessGraphInvalid``, ``ProcessInvalid``.
+    """
     if not isinstance(value, dict) or value.get("process_graph") is None:
         raise OpenEOError("ProcessGraphMissing", "The process has no 'process_graph'.")
     graph = value["process_graph"]
@@ -54,6 +103,7 @@ def process(value: Any) -> dict[str, Any]:
     for node_id, node in graph.items():
         if not isinstance(node, dict) or not isinstance(node.get("process_id"), str):
             raise OpenEOError("ProcessGraphInvalid", f"Node '{node_id}' has no 'process_id'.", path=(str(node_id),))
+    declared_parameters(value)
     # Optional fields that are null mean the same as absent; the graph itself is kept as it is.
     return {k: v for k, v in value.items() if v is not None or k == "process_graph"}
 

@@ -19,6 +19,22 @@ from backend.errors import OpenEOError
 
 # Nested callbacks and stored processes may not go deeper than this: nobody writes such a graph by hand.
 MAX_DEPTH = 50
+# JSON values an argument may have once the parameters of stored processes are put in: twice the same parameter in each
+# of fifty calls would be 2**50.
+MAX_VALUES = 1_000_000
+
+
+@dataclass
+class Size:
+    """What a graph amounts to with its stored processes and callbacks put in; shared by all that belong to it."""
+
+    most: int | None = None
+    nodes: int = 0
+
+    def add(self) -> bool:
+        """Count a node; False if it is one too many."""
+        self.nodes += 1
+        return self.most is None or self.nodes <= self.most
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,11 @@ class Scope:
     outer: Scope | None = None  # the scope the templates are written in
     parent: Scope | None = None  # where names not found here are looked up
 
+    @cached_property
+    def weights(self) -> Mapping[str, int]:
+        """How many JSON values each template stands for, with the templates it refers to put in."""
+        return {name: weight(template, self.outer) for name, template in self.templates.items()}
+
     def find(self, name: str) -> tuple[str, Any, Scope | None]:
         """``("value", v, None)``, ``("template", t, its scope)`` or ``("missing", None, None)``."""
         scope: Scope | None = self
@@ -56,6 +77,19 @@ class Scope:
                 return "template", scope.templates[name], scope.outer
             scope = scope.parent
         return "missing", None, None
+
+
+def declared_parameters(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ``parameters`` of a process object; none where it has none. Raises ``ProcessInvalid``."""
+    declared = process.get("parameters")
+    if declared is None:
+        return []
+    if not isinstance(declared, list):
+        raise OpenEOError("ProcessInvalid", "'parameters' of a process must be an array.")
+    for n, parameter in enumerate(declared):
+        if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
+            raise OpenEOError("ProcessInvalid", f"Parameter {n} of the process must be an object with a 'name'.")
+    return declared
 
 
 @dataclass(frozen=True)
@@ -86,6 +120,7 @@ class Graph:
     nodes: dict[str, Node]
     result: str | None
     G: nx.DiGraph
+    size: Size = field(default_factory=Size)
 
     @cached_property
     def order(self) -> list[str]:
@@ -132,6 +167,24 @@ def references_in(value: Any, scope: Scope | None) -> Iterator[str]:
                     yield from references_in(template, outer)
 
 
+def weight(value: Any, scope: Scope | None) -> int:
+    """JSON values in ``value`` once templates are put in place of the parameters it refers to."""
+    count, stack = 0, [value]
+    while stack:
+        item = stack.pop()
+        count += 1
+        if is_reference(item, "from_parameter"):
+            name, where = item["from_parameter"], scope
+            while where is not None and name not in where.templates and name not in where.values:
+                where = where.parent
+            count += where.weights.get(name, 0) if where is not None else 0
+        elif isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+    return count
+
+
 def free_parameters(process_graph: Mapping[str, Any]) -> set[str]:
     """Names used as ``from_parameter`` anywhere in a callback, nested callbacks included."""
     names: set[str] = set()
@@ -156,6 +209,7 @@ def parse(
     path: Sequence[str] = (),
     problems: list[Problem] | None = None,
     max_nodes: int | None = None,
+    size: Size | None = None,
 ) -> Graph:
     """Parse a flat process graph.
 
@@ -167,8 +221,10 @@ def parse(
     predefined : ids a stored process cannot shadow
     problems : collects what is wrong; without it the first problem is raised as `OpenEOError`
     max_nodes : ``ProcessGraphComplexity`` above this, counted after stored processes are put in
+    size : for a callback, the size of the graph it belongs to, in place of ``max_nodes``
     """
-    reader = _Reader(namespace or {}, predefined, max_nodes, [] if problems is None else problems)
+    size = Size(max_nodes) if size is None else size
+    reader = _Reader(namespace or {}, predefined, size, [] if problems is None else problems)
     graph = reader.read(process_graph, scope or Scope(), tuple(path))
     if problems is None and reader.problems:
         raise reader.problems[0].error()
@@ -176,8 +232,8 @@ def parse(
 
 
 class _Reader:
-    def __init__(self, namespace: Mapping[str, Any], predefined: Any, max_nodes: int | None, problems: list[Problem]):
-        self.namespace, self.predefined, self.max_nodes, self.problems = namespace, predefined, max_nodes, problems
+    def __init__(self, namespace: Mapping[str, Any], predefined: Any, size: Size, problems: list[Problem]):
+        self.namespace, self.predefined, self.size, self.problems = namespace, predefined, size, problems
 
     def read(self, process_graph: Any, scope: Scope, path: tuple[str, ...]) -> Graph:
         nodes: dict[str, Node] = {}
@@ -204,7 +260,7 @@ class _Reader:
                 f"The nodes {' -> '.join([*loop, loop[0]])} refer to each other in a circle.",
                 (*path, loop[0]),
             )
-        return Graph(resolved, alias.get(result, result) if result else None, graph)
+        return Graph(resolved, alias.get(result, result) if result else None, graph, self.size)
 
     def _collect(
         self,
@@ -224,10 +280,11 @@ class _Reader:
                 path,
             )
             return None
-        if depth > MAX_DEPTH:
+        # a stored process adds its call to the path, a callback its node and its argument
+        if depth > MAX_DEPTH or len(path) > 2 * MAX_DEPTH:
             self._problem(
                 "ProcessGraphComplexity",
-                f"Stored processes call each other more than {MAX_DEPTH} deep; does one call itself?",
+                f"Stored processes or callbacks call each other more than {MAX_DEPTH} deep; does one call itself?",
                 path,
             )
             return None
@@ -236,12 +293,14 @@ class _Reader:
             found = f"{len(results)} nodes ({', '.join(results)}) have it" if results else "none has it"
             self._problem("ProcessGraphInvalid", f"Exactly one node must have 'result': true; {found}.", path)
         for id, node in raw.items():
-            if self.max_nodes is not None and len(nodes) >= self.max_nodes:
-                self._problem(
-                    "ProcessGraphComplexity",
-                    f"The process graph has more than {self.max_nodes} nodes; split it into several jobs.",
-                    path,
-                )
+            if not self.size.add():
+                if not any(p.code == "ProcessGraphComplexity" for p in self.problems):
+                    self._problem(
+                        "ProcessGraphComplexity",
+                        f"The process graph has more than {self.size.most} nodes, those of stored processes and callbacks "
+                        "included; split it into several jobs.",
+                        path,
+                    )
                 break
             self._node(str(id), node, scope, path, prefix, nodes, alias, depth)
         return prefix + results[0] if results else None
@@ -257,7 +316,8 @@ class _Reader:
             nodes[prefix + id] = Node(prefix + id, process_id, arguments, here, scope, raw.get("result") is True)
             return
         bound = dict(arguments)
-        for parameter in stored.get("parameters") or ():
+        declared = declared_parameters(stored)
+        for parameter in declared:
             name = parameter["name"]
             if name not in bound:
                 if not parameter.get("optional") and "default" not in parameter:
@@ -265,10 +325,17 @@ class _Reader:
                         "ProcessParameterRequired", f"Parameter '{name}' of process '{process_id}' is required.", here
                     )
                 bound[name] = parameter.get("default")
-        unknown = set(arguments) - {p["name"] for p in stored.get("parameters") or ()}
+        unknown = set(arguments) - {p["name"] for p in declared}
         for name in sorted(unknown):
             self._problem("ProcessParameterUnsupported", f"Process '{process_id}' has no parameter '{name}'.", here)
         inner = Scope(templates=bound, outer=scope)
+        if sum(inner.weights.values()) > MAX_VALUES:
+            self._problem(
+                "ProcessGraphComplexity",
+                f"The arguments of '{process_id}' have more than {MAX_VALUES:,} values once parameters are put in.",
+                here,
+            )
+            return
         result = self._collect(stored.get("process_graph"), inner, here, f"{prefix}{id}/", nodes, alias, depth + 1)
         if result is not None:
             alias[prefix + id] = result

@@ -15,7 +15,7 @@ import xarray as xr
 from backend.errors import OpenEOError
 from backend.graph.callbacks import Namespace
 from backend.graph.evaluate import evaluate
-from backend.graph.parse import Graph, Problem, Scope, parse
+from backend.graph.parse import Graph, Problem, Scope, declared_parameters, parse
 from backend.graph.plan import Plan, make_plan
 from backend.graph.validate import validate
 from backend.results.asset import Asset, Progress
@@ -121,8 +121,8 @@ def prepare(
 def _parsed(process: Mapping[str, Any], parameters: Mapping[str, Any] | None, namespace: Namespace | None,
             max_nodes: int, problems: list[Problem]) -> Graph:  # fmt: skip
     given = dict(parameters or {})
-    for declared in process.get("parameters") or ():
-        name = declared.get("name")
+    for declared in declared_parameters(process):
+        name = declared["name"]
         if name in given:
             continue
         if declared.get("optional") or "default" in declared:
@@ -164,7 +164,7 @@ def check(
     """Every problem of a graph as ``{"code", "message", "path"}``; empty where it is valid. Never raises for a bad graph."""
     problems: list[Problem] = []
     graph = _parsed(process, None, namespace, max_nodes, problems)
-    declared = {str(p.get("name")) for p in process.get("parameters") or () if isinstance(p, Mapping)}
+    declared = {p["name"] for p in declared_parameters(process)}
     found = validate(graph, env, namespace=namespace, visible=frozenset(declared))
     return [p.to_json() for p in [*problems, *found]]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from backend.graph.parse import Graph, Node, Problem, Scope, is_callback, is_reference, parse, walk
+from backend.graph.parse import Graph, Node, Problem, Scope, Size, is_callback, is_reference, parse, walk
 from processes import registry
 from processes.env import Env
 from processes.errors import ProcessError
@@ -22,12 +23,22 @@ def validate(
     """Problems of every node: unknown processes and parameters, missing and mistyped values, unknown collections,
     bands and formats, unresolved parameters; callbacks included. ``visible`` are parameters that get a value later."""
     problems: list[Problem] = []
+    around = _Around(env, namespace or {}, graph.size)
     for node in graph.nodes.values():
-        problems += _node(node, env, namespace or {}, visible)
+        problems += _node(node, around, visible)
     return problems
 
 
-def _node(node: Node, env: Env, namespace: Mapping[str, Any], visible: frozenset[str]) -> Iterator[Problem]:
+@dataclass(frozen=True)
+class _Around:
+    """What all nodes of a graph share, those of its callbacks included."""
+
+    env: Env
+    namespace: Mapping[str, Any]
+    size: Size
+
+
+def _node(node: Node, around: _Around, visible: frozenset[str]) -> Iterator[Problem]:
     try:
         process = registry.get(node.process_id)
         spec = process.spec
@@ -50,17 +61,17 @@ def _node(node: Node, env: Env, namespace: Mapping[str, Any], visible: frozenset
                     node.path,
                 )
             continue
-        yield from _argument(node, name, parameter, process, env, namespace, visible)
+        yield from _argument(node, name, parameter, process, around, visible)
     if node.process_id in _CHECKS:
-        yield from _CHECKS[node.process_id](node, env)
+        yield from _CHECKS[node.process_id](node, around.env)
 
 
-def _argument(node: Node, name: str, parameter: Mapping[str, Any], process: registry.Process, env: Env,
-              namespace: Mapping[str, Any], visible: frozenset[str]) -> Iterator[Problem]:  # fmt: skip
+def _argument(node: Node, name: str, parameter: Mapping[str, Any], process: registry.Process, around: _Around,
+              visible: frozenset[str]) -> Iterator[Problem]:  # fmt: skip
     value = node.arguments[name]
     for item in walk(value):
         if is_callback(item):
-            yield from _callback(node, name, item, process, env, namespace, visible)
+            yield from _callback(node, name, item, process, around, visible)
         elif is_reference(item, "from_parameter"):
             wanted = item["from_parameter"]
             if wanted not in visible and node.scope.find(wanted)[0] == "missing":
@@ -79,18 +90,18 @@ def _argument(node: Node, name: str, parameter: Mapping[str, Any], process: regi
         )
 
 
-def _callback(node: Node, name: str, item: Mapping[str, Any], process: registry.Process, env: Env,
-              namespace: Mapping[str, Any], visible: frozenset[str]) -> Iterator[Problem]:  # fmt: skip
+def _callback(node: Node, name: str, item: Mapping[str, Any], process: registry.Process, around: _Around,
+              visible: frozenset[str]) -> Iterator[Problem]:  # fmt: skip
     problems: list[Problem] = []
-    inner = parse(item["process_graph"], scope=Scope(parent=node.scope), namespace=namespace, predefined=registry.processes(),
-                  path=(*node.path, name), problems=problems)  # fmt: skip
+    inner = parse(item["process_graph"], scope=Scope(parent=node.scope), namespace=around.namespace,
+                  predefined=registry.processes(), path=(*node.path, name), problems=problems, size=around.size)  # fmt: skip
     yield from problems
     declared = process.callbacks.get(name)
     names = {p["name"] for p in declared} if declared is not None else {"value"}
     if process.id in ("fit_curve", "predict_curve"):
         names |= {"x", "parameters"}
     for child in inner.nodes.values():
-        yield from _node(child, env, namespace, visible | names)
+        yield from _node(child, around, visible | names)
 
 
 UNKNOWN = object()

@@ -80,6 +80,43 @@ def test_errors(server: Server, method: str, path: str, options: dict, status: i
         assert name in answer.headers["Access-Control-Expose-Headers"].split(", ")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "NaN",
+        "-Infinity",
+        "1e999",
+        "9" * 400,
+        "9" * 5000,
+        '"\\ud800"',
+        '"\\u0000"',
+        '{"\\udc00": 1}',
+        "[" * 900 + "]" * 900,
+    ],
+)
+def test_values_that_could_be_stored_but_not_sent_again(alice: FlaskClient, value: str) -> None:
+    body = json.dumps(PROCESS).replace("null", "%s") % value
+    put = f"{API}/process_graphs/mine"
+    for method, path, data in (("POST", "jobs", f'{{"process": {body}}}'), ("PUT", "process_graphs/mine", body)):
+        answer = alice.open(f"{API}/{path}", method=method, data=data, content_type="application/json")
+        assert (answer.status_code, answer.json["code"]) == (400, "ContentInvalid")
+    assert alice.get(put).status_code == 404
+
+
+def test_bodies_that_are_no_json_say_where(alice: FlaskClient) -> None:
+    answer = alice.post(f"{API}/jobs", data='{"process": }', content_type="application/json")
+    assert "line 1 column 13" in answer.json["message"]
+
+
+@pytest.mark.parametrize("declared", ["x", [None], [{}], [{"name": 1}]])
+def test_process_parameters_that_are_none(alice: FlaskClient, declared: object) -> None:
+    process = PROCESS | {"parameters": declared}
+    assert alice.post(f"{API}/jobs", json={"process": process}).json["code"] == "ProcessInvalid"
+    assert alice.put(f"{API}/process_graphs/mine", json=process).json["code"] == "ProcessInvalid"
+    answer = alice.post(f"{API}/validation", json=process)
+    assert (answer.status_code, [e["code"] for e in answer.json["errors"]]) == (200, ["ProcessInvalid"])
+
+
 def test_too_large_a_body(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.api.parse.JSON_MAX", 10)
     answer = server.anonymous.post(f"{API}/validation", json=PROCESS)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from backend.errors import OpenEOError
 from backend.graph import parse as parse_module
 from backend.graph.callbacks import CompiledCallback, Evaluator
 from backend.graph.parse import Scope, parse
+from backend.graph.run import check, prepare
 from processes import registry
+from processes.env import Env
 
 
 def call(process_id, result=False, **arguments):
@@ -166,3 +170,49 @@ def test_what_a_callback_tells_the_engine():
     bands["a"]["arguments"] = {"data": parameter("data"), "index": 1}
     assert CompiledCallback(bands).labels_used is None
     assert CompiledCallback({"c": call("lte", True, x=parameter("value"), y=20)}).comparison == ("<=", 20)
+
+
+def stored(process_graph, *names):
+    return {"process_graph": process_graph, "parameters": [{"name": n} for n in names]}
+
+
+HOSTILE = {
+    "calls itself twice": {"u": stored({"a": call("u", True), "b": call("u")})},
+    "calls itself in a callback": {
+        "u": stored({f"n{i}": call("array_apply", i == 0, data=[1], process={"process_graph": {"x": call("u", True)}})
+                     for i in range(2)})
+    },
+    "callbacks in callbacks in callbacks": {
+        f"u{i or ''}": stored({
+            f"n{j}": call("array_apply", j == 0, data=[1], process={"process_graph": {"x": call(f"u{i + 1}", True)}})
+            for j in range(4)
+        })
+        for i in range(40)
+    },
+    "an argument doubled at each call": {
+        f"u{i or ''}": stored({"a": call(f"u{i + 1}", True, x=[parameter("x"), parameter("x")])} if i < 40
+                              else {"a": call("array_concat", True, array1=parameter("x"), array2=[])}, "x")
+        for i in range(41)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_small_requests_that_unfold_without_end_are_refused_soon(name):
+    arguments = {"x": 1} if "argument" in name else {}
+    started = time.monotonic()
+    problems = check(
+        {"process_graph": {"p": call("u", True, **arguments)}}, Env(), namespace=HOSTILE[name], max_nodes=500
+    )
+    assert time.monotonic() - started < 10
+    assert "ProcessGraphComplexity" in {p["code"] for p in problems}
+
+
+@pytest.mark.parametrize("declared", ["x", {"name": "x"}, [None], [1], [{}], [{"name": ["x"]}]])
+def test_parameters_of_a_process_that_are_none(declared):
+    graph = {"a": call("add", True, x=1, y=2)}
+    for do in (check, prepare):
+        with pytest.raises(OpenEOError) as found:
+            do({"process_graph": graph, "parameters": declared}, Env())
+        assert found.value.code == "ProcessInvalid"
+    assert check({"process_graph": graph, "parameters": None}, Env()) == []
