@@ -135,7 +135,7 @@ class Format:
 def all_formats() -> dict[str, Format]:
     """Every format by name."""
     found: dict[str, Format] = {}
-    for module in ("geotiff", "netcdf", "zarrstore", "image", "plain", "tables"):
+    for module in ("geotiff", "netcdf", "zarrstore", "image", "plain", "tables", "models"):
         for entry in import_module(f"backend.results.{module}").FORMATS:
             found[entry.name] = entry
     for point in entry_points(group="tuile.writers"):
