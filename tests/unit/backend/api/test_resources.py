@@ -45,7 +45,7 @@ def test_stored_process_is_checked_for_structure_only(alice: FlaskClient) -> Non
     put = lambda id, body: alice.put(f"{API}/process_graphs/{id}", json=body)  # noqa: E731
     assert put("lenient", {"process_graph": {"a": {"process_id": "no_such_process"}}}).status_code == 200
     assert error(put("add", PROCESS)) == (400, "PredefinedProcessExists")
-    assert error(put("a-b", PROCESS)) == (400, "ProcessInvalid")
+    assert error(put("a b", PROCESS)) == (400, "ProcessInvalid")
     assert error(put("x", {})) == (400, "ProcessGraphMissing")
     assert error(put("x", {"process_graph": {"a": {}}})) == (400, "ProcessGraphInvalid")
     assert error(alice.put(f"{API}/process_graphs/x")) == (400, "ContentInvalid")
