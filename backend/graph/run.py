@@ -19,6 +19,7 @@ from backend.graph.parse import Graph, Problem, Scope, declared_parameters, pars
 from backend.graph.plan import Plan, make_plan
 from backend.graph.validate import validate
 from backend.results.asset import Asset, Progress
+from processes import cube as cubes
 from processes import registry
 from processes.env import Env, LoadReport
 from processes.errors import ProcessError
@@ -138,7 +139,7 @@ def _parsed(process: Mapping[str, Any], parameters: Mapping[str, Any] | None, na
 def _as_save(value: Any, default_format: str | None) -> SaveResult:
     if isinstance(value, SaveResult):
         return value
-    raster = isinstance(value, xr.DataArray) and value.ndim > 0
+    raster = isinstance(value, xr.DataArray) and value.ndim > 0 and not cubes.dims_of(value, cubes.GEOMETRY)
     return SaveResult(value, default_format or ("netCDF" if raster else "JSON"))
 
 
