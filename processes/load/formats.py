@@ -47,7 +47,8 @@ def input_formats() -> dict[str, Any]:
             "title": title,
             "gis_data_types": [kind],
             "parameters": {
-                k: {"description": p["description"], "required": False, "schema": {"subtype": k, **p["schema"]}}
+                # the keywords of the schema stand beside the description (resource parameters of the openEO API)
+                k: {"description": p["description"], "required": False, "subtype": k, **p["schema"]}
                 for k, p in options.items()
             },
         }
