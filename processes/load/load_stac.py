@@ -135,13 +135,10 @@ def _cube(
     found: Found, documents: Sequence[Mapping[str, Any]], own: Demand, geometries: Any, bands: Sequence[str] | None,
     url: str, fetcher: Fetcher, env: Env, *, local: bool = False,
 ) -> xr.DataArray:  # fmt: skip
-    asked = list(bands) if bands is not None else list(env.demand.bands or ()) or None
-    converter = Converter(fetcher, env, found.collections, asked, _local=local)
-    items = converter.convert(documents)
-    items = [i for i in items if _inside(i, own)]
-    if not items and bands is None and asked:  # what the graph names may be labels that only the result has
-        converter = Converter(fetcher, env, found.collections, None, _local=local)
-        items = [i for i in converter.convert(documents) if _inside(i, own)]
+    converter = Converter(fetcher, env, found.collections, list(bands) if bands is not None else None, _local=local)
+    if bands is None and env.demand.bands and set(env.demand.bands) <= converter.offered(documents):
+        converter.wanted = list(env.demand.bands)  # what only the file can tell is left to the file
+    items = [i for i in converter.convert(documents) if _inside(i, own)]
     if not items:
         raise ProcessError(
             "NoDataAvailable",

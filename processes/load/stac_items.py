@@ -49,6 +49,16 @@ class Converter:
             found = list(pool.map(self._item, documents))
         return [i for items in found for i in items]
 
+    def offered(self, documents: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Names and common names of the bands that the items declare."""
+        out: set[str] = set()
+        for document in documents:
+            declared = self.collections.get(str(document.get("collection")), {}).get("item_assets") or {}
+            for key, asset in (document.get("assets") or {}).items():
+                for band in bands_of({**(declared.get(key) or {}), **asset}, key):
+                    out |= {str(band["name"]), str(band.get("eo:common_name"))}
+        return out
+
     def explain(self) -> str:
         """Why assets could not be used, each reason once."""
         seen: dict[str, str] = {}

@@ -14,10 +14,13 @@ import xarray as xr
 from processes import registry
 from processes.apply import methods
 from processes.blocks import is_lazy
-from tests.unit.processes.cubes.cases import CASES, Case, correct, detect
+from tests.unit.processes.cubes.cases import CASES as RASTER_CASES
+from tests.unit.processes.cubes.cases import Case, correct, detect
 from tests.unit.processes.cubes.samples import CHUNKINGS, RENAMED, USUAL, Make, building, computed
+from tests.unit.processes.vector.cases import CASES as VECTOR_CASES
 
 FAMILIES = ("filter", "reduce", "apply", "aggregate", "combine", "resample", "mask")
+CASES = [*RASTER_CASES, *VECTOR_CASES]
 EVERY = pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 LAZY = [c for c in CHUNKINGS if c != "numpy"]
 

@@ -207,6 +207,12 @@ def test_demand_narrows_what_is_looked_at(site: Site, env: Env) -> None:
     assert not [p for p, _, _ in site.requests if p.endswith("red.tif")]
 
 
+def test_demanded_bands_that_nothing_declares_leave_all_bands(site: Site, env: Env) -> None:
+    api(site, series(site))
+    data = load_stac(site.url("/collections/c"), env=replace(env, demand=Demand(bands=("red", "nir08"))))
+    assert cubes.labels(data, "bands") == ["B1", "B2"]
+
+
 def test_reason_for_every_asset(site: Site, env: Env) -> None:
     document = item("i", DATES[0], {
         "gone": {"href": "gone.tif", "type": "image/tiff"},
