@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from backend.errors import OpenEOError
 from backend.files import FileSpace
 from backend.settings import Settings
-from backend.store import users
+from backend.store import jobs, users
 from backend.store.db import Database
 from processes.env import Catalogue, Dispatch, Env, Limits, NoFiles, log_to_python
 from processes.errors import ProcessError
@@ -45,10 +46,42 @@ class Environments:
             dispatch=dispatch,
             limits=Limits(settings.memory_limit, settings.threads, skip),
             sink=sink,
-            fetch_allow=tuple(settings.fetch_allow),
+            fetch_allow=(*settings.fetch_allow, *_own_address(settings)),
+            results=None if user_id is None else UserResults(self._database, settings.results_dir, user_id),
             user=user_id,
             job=job,
         )
+
+
+def _own_address(settings: Settings) -> tuple[str, ...]:
+    """``host:port`` of the service itself: signed links to its own results may be loaded wherever it runs."""
+    parts = urlsplit(settings.public_url or "")
+    if not parts.hostname:
+        return ()
+    return (f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}",)
+
+
+class UserResults:
+    """`processes.env.Results` of one user."""
+
+    def __init__(self, database: Database, root: Path, user_id: str):
+        self._database, self._root, self._user_id = database, root, user_id
+
+    def result(self, job_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The STAC documents of a job's results, hrefs being paths. Raises ``JobNotFound``, ``JobNotFinished``."""
+        from backend.results import stac
+
+        with self._database.session(read_only=True) as session:
+            job = jobs.get(session, job_id, self._user_id)
+            assets = jobs.assets(session, job_id) if job is not None else []
+        if job is None:
+            raise ProcessError("JobNotFound", f"The batch job '{job_id}' does not exist.")
+        if job.status != "finished":
+            raise ProcessError("JobNotFinished", f"The batch job '{job_id}' has no results: it is {job.status}.")
+        folder = self._root / job.id
+        urls = stac.Urls("", lambda name: str((folder / name).absolute()), lambda item: item)
+        items = [stac.item_document(job, a, urls) for a in assets if stac.has_item(a)]
+        return stac.result_document(job, assets, urls), items
 
 
 class UserFiles:
