@@ -130,7 +130,8 @@ PARAMETERS_OF: dict[tuple[str, str], str] = {
     ("load_geojson", "data"): "A GeoJSON object.",
     ("load_geojson", "properties"): "Properties that become values of the cube.",
     ("filter_vector", "data"): "The vector cube to filter.",
-    ("filter_vector", "relation"): "Spatial relation that must hold.",
+    ("filter_vector", "relation"): "Spatial relation that a geometry of `data` must have to the union of `geometries`: "
+    "`within` keeps those that lie within it.",
     ("vector_reproject", "data"): "The vector cube to transform.",
     ("vector_reproject", "dimension"): "Geometry dimension to transform; null transforms all of them.",
     ("vector_to_random_points", "data"): "The vector cube with lines or polygons.",
