@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -85,6 +87,18 @@ class OpenEOError(Exception):
 
     def __reduce__(self):  # pickled between the worker processes of the sync pool
         return _rebuild, (self.code, self.message, self.status, self.path, self.data, self.headers, self.id)
+
+
+# What a system says of a disk that is full, over quota or read-only.
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def storage_failure(error: OSError) -> OpenEOError:
+    """The error of a server whose disk takes no more; paths stay on the server."""
+    return OpenEOError(
+        "StorageFailure",
+        f"The server's disk takes no more ({os.strerror(error.errno or 0)}). Tell its operator, and try again later.",
+    )
 
 
 def _rebuild(code, message, status, path, data, headers, id):  # type: ignore[no-untyped-def]

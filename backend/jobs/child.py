@@ -95,7 +95,7 @@ class Computer:
 
     def run(self, request: Any) -> Outcome:
         """Run one request; whatever happens becomes an outcome."""
-        from backend.errors import OpenEOError
+        from backend.errors import STORAGE, OpenEOError, storage_failure
         from processes.errors import ProcessError
         from processes.stages import CHAINS, StagePending
 
@@ -112,6 +112,12 @@ class Computer:
             from backend.jobs.process import out_of_memory
 
             return Failed(out_of_memory(_peak(), self.settings.memory_limit))
+        except RecursionError:
+            return Failed(OpenEOError("ProcessGraphComplexity", "Processes or callbacks call each other too deeply."))
+        except OSError as error:
+            if error.errno not in STORAGE:
+                return Broken(f"{type(error).__name__}: {error}", traceback.format_exc())
+            return Failed(storage_failure(error))
         except Exception as error:
             return Broken(f"{type(error).__name__}: {error}", traceback.format_exc())
         return replace(outcome, usage=Usage(_cpu() - cpu, time.monotonic() - wall, _peak()))

@@ -23,6 +23,9 @@ from backend.settings import Settings
 # One block per thread is what runs in parallel; libraries that start threads of their own only get in the way.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
 POLL = 0.1  # seconds between looks at the clock while a request runs
+# The plan keeps to TUILE_MEMORY_LIMIT; what has no plan (an array of 1e10 numbers written in a graph) must not take the
+# machine down with it. Twice the limit, and what libraries alone may hold.
+RUNAWAY, LIBRARIES = 2, 512 << 20
 
 
 class Died(Exception):
@@ -58,6 +61,7 @@ class ComputeProcess:
             )
         self._connection = Connection(ours.detach())
         self.runs, self._used = 0, 0
+        self._most = RUNAWAY * settings.memory_limit + LIBRARIES
 
     @property
     def pid(self) -> int:
@@ -78,7 +82,7 @@ class ComputeProcess:
         """Run a request and wait for its outcome.
 
         ``check`` is called several times per second; what it raises ends the wait (kill the process then). Raises
-        `Died`.
+        `Died`, also for a process that must be killed because it takes far more memory than it may.
         """
         self.runs += 1
         kills = _kernel_kills()
@@ -86,8 +90,10 @@ class ComputeProcess:
             self._connection.send(request)
             while True:
                 check()
+                self._used = _memory(self.pid) or self._used
+                if self._used > self._most:
+                    raise Died(None, True, self._used)
                 if not self._connection.poll(POLL):
-                    self._used = _memory(self.pid) or self._used
                     continue
                 match self._connection.recv():
                     case Log() as entry:
@@ -182,9 +188,10 @@ def _gib(size: int) -> str:
 
 
 def _memory(pid: int) -> int:
-    """Resident bytes of a process; 0 where the system does not tell."""
+    """Resident bytes of a process, without the pages of files it maps; 0 where the system does not tell."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        resident, files = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+        return (int(resident) - int(files)) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return 0
 

@@ -10,7 +10,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from backend.context import SyncResult
-from backend.errors import OpenEOError
+from backend.errors import OpenEOError, storage_failure
 from backend.jobs.messages import Broken, Done, Failed, GraphRequest, Log, Outcome
 from backend.jobs.process import Died, Spares, out_of_memory
 from backend.jobs.tasks import internal, write_log
@@ -74,6 +74,8 @@ class SyncPool:
             result = self._compute(request, folder, request_id, log_level)
             done = True
             return result
+        except OSError as error:
+            raise storage_failure(error) from error
         finally:
             self._slots.release()
             if not done:

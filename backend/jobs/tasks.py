@@ -17,7 +17,7 @@ from celery import Celery
 from sqlalchemy import Update, update
 from sqlalchemy.orm import Session
 
-from backend.errors import OpenEOError
+from backend.errors import OpenEOError, storage_failure
 from backend.jobs.app import RUN_JOB, RUN_TASK, Sender
 from backend.jobs.dispatch import submit, task_of
 from backend.jobs.lease import Keeper, LeaseLost, ShutDown, new_owner
@@ -62,6 +62,9 @@ class Runner:
             work.run(namespace)
         except LeaseLost:
             LOG.info("job %s: canceled or taken by another worker", job_id)
+        except OSError as error:  # folders cannot be made or files not moved: the next worker would fare no better
+            LOG.exception("job %s", job_id)
+            work.fail(storage_failure(error))
         finally:
             work.clean()
 
@@ -350,7 +353,8 @@ def _own(job_id: str, owner: str) -> Update:
 
 def _option(job: Job, name: str) -> bool | None:
     """An option the client gave with the job, at the top or in ``job_options``."""
-    value = job.options.get(name, (job.options.get("job_options") or {}).get(name))
+    nested = job.options.get("job_options")
+    value = job.options.get(name, nested.get(name) if isinstance(nested, dict) else None)
     return value if isinstance(value, bool) else None
 
 

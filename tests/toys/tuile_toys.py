@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -59,6 +60,15 @@ def toy_fault(how: str, once: str | None = None, *, env: Env | None = None) -> A
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "memory":
         raise MemoryError
+    if how == "greedy":
+        kept = []
+        for _ in range(60):  # GiB 3 at most, should nobody stop it
+            kept.append(np.ones(50 << 20, "u1"))
+            time.sleep(0.02)
+    if how == "deep":
+        toy_fault("deep")
+    if how == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret/path")
     if how == "bug":
         raise ZeroDivisionError("a secret detail")
     if how == "user":

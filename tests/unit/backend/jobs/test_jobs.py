@@ -121,6 +121,29 @@ def test_want_of_memory_is_told(site: Site) -> None:
     assert job.error_code == "MemoryExceeded" and "TUILE_MEMORY_LIMIT" in job.error_message
 
 
+def test_options_in_a_form_nobody_expects(site: Site) -> None:
+    job_id = site.create("add", x=1, y=1)
+    with site.database.session() as session:
+        jobs.change(session, job_id, options={"job_options": ["x"], "skip_unreadable": "yes"})
+    site.queue.start(job_id)
+    assert site.wait(job_id, "finished", "error").status == "finished", site.tell(job_id)
+
+
+def test_a_results_folder_that_cannot_be_written(site: Site) -> None:
+    blocker = site.start("toy_cube", save="COG", count=8, seconds=0.3)  # the worker has one slot
+    site.wait(blocker, "running")
+    job_id = site.start("add", x=1, y=1)
+    folder = site.queue.folder(job_id)
+    folder.touch()  # where the folder should be
+    job = site.wait(job_id, "finished", "error")
+    assert (job.error_code, job.attempt) == ("StorageFailure", 1), site.tell(job_id)
+    assert str(folder) not in job.error_message
+    assert site.logs(job_id)[-1].code == "StorageFailure"
+    folder.unlink()
+    site.queue.start(job_id)
+    assert site.wait(job_id, "finished", "error").status == "finished"
+
+
 def test_cancel_ends_the_computation(site: Site) -> None:
     job_id = site.start("toy_cube", save="COG", count=100, seconds=1.0)
     wait_for(lambda: site.job(job_id).progress > 0, 60, lambda: site.tell(job_id))

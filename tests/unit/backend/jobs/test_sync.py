@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,12 +47,19 @@ def test_values_and_cubes(pool: SyncPool, site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("how", "code", "status"),
-    [("user", "NoDataAvailable", 400), ("bug", "Internal", 500), ("memory", "MemoryExceeded", 500)],
+    [
+        ("user", "NoDataAvailable", 400),
+        ("bug", "Internal", 500),
+        ("memory", "MemoryExceeded", 500),
+        ("deep", "ProcessGraphComplexity", 400),
+        ("full", "StorageFailure", 500),
+    ],
 )
 def test_errors_reach_caller_and_log(pool: SyncPool, site: Site, how: str, code: str, status: int) -> None:
     with pytest.raises(OpenEOError) as caught:
         ask(pool, site, "toy_fault", f"r-{how}", how=how)
     assert (caught.value.code, caught.value.status) == (code, status) and "Traceback" not in caught.value.message
+    assert "secret" not in caught.value.message
     entry = site.logs(f"r-{how}")[-1]
     assert (entry.level, entry.code) == ("error", code)
     assert ("stacktrace" in (entry.data or {})) == (how == "bug")
@@ -89,6 +97,26 @@ def test_processes_the_kernel_kills_for_memory(pool: SyncPool, site: Site, monke
     with pytest.raises(OpenEOError) as caught:
         ask(pool, site, "toy_fault", "oom", how="kill")
     assert caught.value.code == "MemoryExceeded" and "ran out of memory" in caught.value.message
+
+
+def test_processes_that_take_far_more_memory_than_planned_are_stopped(site: Site) -> None:
+    small = SyncPool(site.settings.model_copy(update={"memory_limit": 100 << 20}), site.database)
+    try:
+        with pytest.raises(OpenEOError) as caught:
+            ask(small, site, "toy_fault", "greedy", how="greedy")
+    finally:
+        small.close()
+    assert caught.value.code == "MemoryExceeded" and "0.1 GiB, TUILE_MEMORY_LIMIT" in caught.value.message
+
+
+def test_a_data_folder_that_cannot_be_written(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "sync").touch()  # where the folder should be
+    pool = SyncPool(site.settings.model_copy(update={"data_dir": tmp_path}), site.database)
+    with pytest.raises(OpenEOError) as caught:
+        ask(pool, site, "add", "nowhere", x=1, y=1)
+    assert (caught.value.code, caught.value.status) == ("StorageFailure", 500) and str(tmp_path) not in str(
+        caught.value
+    )
 
 
 def test_requests_that_take_too_long_are_stopped(pool: SyncPool, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
