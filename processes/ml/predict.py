@@ -69,14 +69,9 @@ def ml_predict(data: xr.DataArray, model: Forest) -> xr.DataArray:
 
     out = map_blocks(on_block, data, core=[dimension], out_core={PREDICTIONS: 1}, dtype="f4")
     out = out.assign_coords({PREDICTIONS: ["class" if forest.task == "classification" else "value"]})
-    out.attrs.pop("band_info", None)
-    out.attrs.pop("nodata", None)
-    return cubes.like(out, data, dims={PREDICTIONS: cubes.OTHER}) if nodata is None else _without_nodata(out)
-
-
-def _without_nodata(data: xr.DataArray) -> xr.DataArray:
-    data.attrs["dims"] = {**data.attrs["dims"], PREDICTIONS: cubes.OTHER}
-    return data
+    result = cubes.like(out, data, dims={PREDICTIONS: cubes.OTHER})
+    result.attrs.pop("band_info", None)
+    return result
 
 
 def _feature_dimension(data: xr.DataArray, forest: Forest) -> str:
