@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import venv
@@ -40,7 +43,7 @@ CONTENDERS = [
         ("odc-stac", "pystac", "pystac-client", "planetary-computer", "dask-geopandas", "geopandas", "openeo", "scipy",
          "dask[array,dataframe,distributed]", "openeo-pg-parser-networkx", "joblib", "pyarrow", "stac-validator",
          "geoparquet", *_XARRAY),
-        ("openeo-processes-dask", "xvec"),
+        ("openeo-processes-dask", "xvec==0.2.0"),
     ),
 ]  # fmt: skip
 
@@ -82,6 +85,7 @@ class Running:
         self.process = subprocess.Popen(
             [str(python), str(HERE / "worker.py"), str(HERE / "peers" / f"{contender.peer}.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environ,
+            start_new_session=True,  # its own children end with it
         )  # fmt: skip
         started = self._answer()
         if "error" in started:
@@ -89,28 +93,39 @@ class Running:
         self.import_cpu = float(started["import_cpu"])
         self.versions: dict[str, str] = {}
 
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """One request; raises RuntimeError with the contender's traceback."""
+    def ask(self, do: str, limit: float = 600.0, **request: Any) -> dict[str, Any]:
+        """One request; raises RuntimeError with the contender's traceback, or after ``limit`` seconds, which end it."""
         assert self.process.stdin is not None
+        if self.process.poll() is not None:
+            raise RuntimeError("ended before")
         self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
         self.process.stdin.flush()
-        reply = self._answer()
+        reply = self._answer(limit)
         if "error" in reply:
             raise RuntimeError(reply["error"])
         return reply
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, limit: float = 600.0) -> dict[str, Any]:
         assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], limit)
+        if not ready:
+            self._kill()
+            raise RuntimeError(f"more than {limit:.0f} s, ended")
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.contender.name} ended with status {self.process.wait()}; see {self._log.name}")
         return json.loads(line)
 
+    def _kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def close(self) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self._kill()
         self._log.close()

@@ -11,7 +11,7 @@ import odc.stac
 import rioxarray  # noqa: F401
 from common import COG, SCALE, array, installed, stac_items, threads, write_series
 from openeo_pg_parser_networkx.pg_schema import ParameterReference
-from openeo_processes_dask.core import process
+from openeo_processes_dask.process_implementations.core import process
 from openeo_processes_dask.process_implementations.cubes import (
     aggregate_spatial,
     aggregate_temporal_period,
