@@ -143,7 +143,7 @@ def run_task(workspace: Path, task: Task, env: Env) -> list[pystac.Item]:
     """
     if (done := finished(workspace, task)) is not None:
         return done
-    target = folder(workspace, task)
+    target = folder(workspace.absolute(), task)  # items tell absolute paths
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.parent / f".{task.key}.{uuid.uuid4().hex}"
     scratch.mkdir()

@@ -87,9 +87,9 @@ def _seb(data: xr.DataArray) -> xr.DataArray:
         return data
     names = [str(n) for n in cubes.labels(data, band)]
     if "SEB" in names:
-        return data.isel({band: names.index("SEB")})
+        return data.isel({band: names.index("SEB")}, drop=True)
     if len(names) == 1:
-        return data.isel({band: 0})
+        return data.isel({band: 0}, drop=True)
     raise parameter_invalid("data", f"a band SEB is wanted; the cube has {', '.join(names)}.")
 
 

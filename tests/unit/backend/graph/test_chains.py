@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -207,3 +208,38 @@ def test_a_resampled_cube_takes_the_plain_function(service, log, tmp_path):
     plain = xr.load_dataset(asset.path, mask_and_scale=False)
     assert not log, "no product was made"
     assert np.mean(plain["SEB"].values == stage["SEB"].values) > 0.97
+
+
+def test_seasons_and_snow_lines_of_products_by_graph(service, mountains, tmp_path):
+    """What comes after `lis_snow` in a graph: season, merged series and snow line, saved to files."""
+    snow = run(service, tmp_path / "a", "lis_snow")
+    graph = {
+        "load": {"process_id": "load_collection", "arguments": {"id": S2, "spatial_extent": None, "temporal_extent": None}},
+        "snow": {"process_id": "lis_snow", "arguments": {"data": {"from_node": "load"}}},
+        "days": {"process_id": "merge_snow", "arguments": {"data": {"from_node": "snow"}, "other": {"from_node": "snow"}}},
+        "season": {"process_id": "snow_synthesis", "arguments": {
+            "data": {"from_node": "snow"}, "start": "2024-03-01", "end": "2024-04-10", "fill": "snowline"}},
+        "line": {"process_id": "snow_line", "arguments": {"data": {"from_node": "snow"}, "min_confidence": 0.5}},
+        **{f"save_{name}": {"process_id": "save_result", "arguments": {"data": {"from_node": name}, "format": format}}
+           for name, format in (("days", "netCDF"), ("season", "netCDF"), ("line", "CSV"))},
+    }  # fmt: skip
+    graph["save_line"]["result"] = True
+    out = tmp_path / "b"
+    out.mkdir()
+    assets = {a.path.name: a.path for a in execute({"process_graph": graph}, service, out)}
+    cubes_saved = [xr.load_dataset(p, mask_and_scale=False) for p in assets.values() if p.suffix == ".nc"]
+    (season,) = [d for d in cubes_saved if "SCD" in d.data_vars]
+    (days,) = [d for d in cubes_saved if "SCD" not in d.data_vars]
+    (merged,) = [days[n].values for n in days.data_vars if n != "crs"]
+    np.testing.assert_array_equal(merged, snow["SEB"].values)
+    seen = (snow["SEB"].values <= 100).any(axis=0)
+    scd = season["SCD"].values
+    assert (scd[seen] <= 41).all() and (scd[~seen] == 65535).all()
+    with rasterio.open(mountains / "truth" / "T31TGK" / "static" / "elevation.tif") as source:
+        height = source.read(1).reshape(180, 2, 180, 2).mean(axis=(1, 3))
+    assert scd[seen & (height > 1900)].mean() > 30 > 5 > scd[seen & (height < 1100)].mean()
+    with next(p for p in assets.values() if p.suffix == ".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 and {"t", "RSLE", "CONFIDENCE", "CLEAR"} <= set(rows[0])
+    lines = [float(r["RSLE"]) for r in rows if r["RSLE"]]
+    assert lines and all(1100 < line < 1700 for line in lines), "the world's snow line is at 1200 to 1500 m then"
