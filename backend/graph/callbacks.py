@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from backend.errors import OpenEOError
-from backend.graph.parse import Graph, Node, Scope, free_parameters, is_callback, is_reference, parse, references_in
+from backend.graph.parse import Graph, Node, parse
+from backend.graph.references import Scope, free_parameters, is_callback, is_reference, references_in
 from processes import registry
 from processes.env import Env
 from processes.errors import ProcessError

@@ -10,8 +10,9 @@ import pystac
 
 from backend.errors import OpenEOError
 from backend.graph.callbacks import Evaluator, Namespace
-from backend.graph.parse import Node, is_reference, references_in
+from backend.graph.parse import Node
 from backend.graph.plan import Plan
+from backend.graph.references import is_reference, references_in
 from backend.graph.validate import UNKNOWN, static_value
 from processes import cube as cubes
 from processes import registry

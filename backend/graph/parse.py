@@ -8,7 +8,7 @@ only module that imports the package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,11 @@ from typing import Any
 import networkx as nx
 
 from backend.errors import OpenEOError
+from backend.graph.references import (
+    Scope,
+    map_references,
+    references_in,
+)
 
 # Nested callbacks and stored processes may not go deeper than this: nobody writes such a graph by hand.
 MAX_DEPTH = 50
@@ -51,32 +56,6 @@ class Problem:
     def error(self) -> OpenEOError:
         where = f" (node {'/'.join(self.path)})" if self.path else ""
         return OpenEOError(self.code, self.message + where, path=self.path)
-
-
-@dataclass
-class Scope:
-    """What ``from_parameter`` means for a node: values known now, or templates in the graph of an outer scope."""
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    templates: Mapping[str, Any] = field(default_factory=dict)
-    outer: Scope | None = None  # the scope the templates are written in
-    parent: Scope | None = None  # where names not found here are looked up
-
-    @cached_property
-    def weights(self) -> Mapping[str, int]:
-        """How many JSON values each template stands for, with the templates it refers to put in."""
-        return {name: weight(template, self.outer) for name, template in self.templates.items()}
-
-    def find(self, name: str) -> tuple[str, Any, Scope | None]:
-        """``("value", v, None)``, ``("template", t, its scope)`` or ``("missing", None, None)``."""
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.values:
-                return "value", scope.values[name], None
-            if name in scope.templates:
-                return "template", scope.templates[name], scope.outer
-            scope = scope.parent
-        return "missing", None, None
 
 
 def declared_parameters(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -127,77 +106,6 @@ class Graph:
         """Node ids, what is read before who reads it; stable for equal input."""
         rank = {id: n for n, id in enumerate(self.nodes)}
         return list(nx.lexicographical_topological_sort(self.G, key=rank.__getitem__))
-
-
-def is_reference(value: Any, key: str) -> bool:
-    return isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get(key), str)
-
-
-def is_callback(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("process_graph"), Mapping)
-
-
-def walk(value: Any) -> Iterator[Any]:
-    """References and callbacks inside an argument (callbacks are not entered), iteratively, in reading order."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if is_reference(item, "from_node") or is_reference(item, "from_parameter") or is_callback(item):
-            yield item
-        elif isinstance(item, Mapping):
-            stack.extend(reversed(list(item.values())))
-        elif isinstance(item, list | tuple):
-            stack.extend(reversed(item))
-
-
-def references_in(value: Any, scope: Scope | None) -> Iterator[str]:
-    """Node ids an argument refers to, following parameters to the templates they stand for."""
-    for item in walk(value):
-        if "from_node" in item:
-            yield item["from_node"]
-        elif "from_parameter" in item:
-            if scope is not None:
-                how, template, outer = scope.find(item["from_parameter"])
-                if how == "template":
-                    yield from references_in(template, outer)
-        elif scope is not None:  # a callback: what it sees of the outer parameters
-            for name in free_parameters(item["process_graph"]):
-                how, template, outer = scope.find(name)
-                if how == "template":
-                    yield from references_in(template, outer)
-
-
-def weight(value: Any, scope: Scope | None) -> int:
-    """JSON values in ``value`` once templates are put in place of the parameters it refers to."""
-    count, stack = 0, [value]
-    while stack:
-        item = stack.pop()
-        count += 1
-        if is_reference(item, "from_parameter"):
-            name, where = item["from_parameter"], scope
-            while where is not None and name not in where.templates and name not in where.values:
-                where = where.parent
-            count += where.weights.get(name, 0) if where is not None else 0
-        elif isinstance(item, Mapping):
-            stack.extend(item.values())
-        elif isinstance(item, list | tuple):
-            stack.extend(item)
-    return count
-
-
-def free_parameters(process_graph: Mapping[str, Any]) -> set[str]:
-    """Names used as ``from_parameter`` anywhere in a callback, nested callbacks included."""
-    names: set[str] = set()
-    stack: list[Any] = [process_graph]
-    while stack:
-        item = stack.pop()
-        if is_reference(item, "from_parameter"):
-            names.add(item["from_parameter"])
-        elif isinstance(item, Mapping):
-            stack.extend(item.values())
-        elif isinstance(item, list | tuple):
-            stack.extend(item)
-    return names
 
 
 def parse(
@@ -368,7 +276,7 @@ def check_node(raw: Any) -> str | None:
 
 def _prefixed(arguments: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
     """Arguments with their ``from_node`` in the names of the graph they are put into."""
-    return _map_references(arguments, lambda id: prefix + id) if prefix else arguments
+    return map_references(arguments, lambda id: prefix + id) if prefix else arguments
 
 
 def renamed(node: Node, alias: Mapping[str, str], scopes: dict[int, Scope]) -> Node:
@@ -388,21 +296,9 @@ def renamed(node: Node, alias: Mapping[str, str], scopes: dict[int, Scope]) -> N
         if scope is None or (not scope.templates and scope.outer is None and scope.parent is None):
             return scope
         if id(scope) not in scopes:
-            templates = {k: _map_references(v, target) for k, v in scope.templates.items()}
+            templates = {k: map_references(v, target) for k, v in scope.templates.items()}
             scopes[id(scope)] = Scope(scope.values, templates, rename(scope.outer), rename(scope.parent))
         return scopes[id(scope)]
 
-    arguments = _map_references(node.arguments, target)
+    arguments = map_references(node.arguments, target)
     return Node(node.id, node.process_id, arguments, node.path, rename(node.scope) or node.scope, node.result)
-
-
-def _map_references(value: Any, rename: Any) -> Any:
-    if is_reference(value, "from_node"):
-        return {"from_node": rename(value["from_node"])}
-    if is_callback(value):
-        return value
-    if isinstance(value, Mapping):
-        return {k: _map_references(v, rename) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_map_references(v, rename) for v in value]
-    return value

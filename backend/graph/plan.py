@@ -14,7 +14,8 @@ from typing import Any
 
 import networkx as nx
 
-from backend.graph.parse import Graph, Node, Scope, is_callback, is_reference, references_in, renamed
+from backend.graph.parse import Graph, Node, renamed
+from backend.graph.references import Scope, is_callback, is_reference, references_in
 from backend.graph.validate import UNKNOWN, static_value
 from processes import registry
 from processes.demand import EVERYTHING, Demand

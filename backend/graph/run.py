@@ -15,8 +15,9 @@ import xarray as xr
 from backend.errors import OpenEOError
 from backend.graph.callbacks import Namespace
 from backend.graph.evaluate import evaluate
-from backend.graph.parse import Graph, Problem, Scope, declared_parameters, parse
+from backend.graph.parse import Graph, Problem, declared_parameters, parse
 from backend.graph.plan import Plan, make_plan
+from backend.graph.references import Scope
 from backend.graph.validate import validate
 from backend.results.asset import Asset, Progress
 from processes import cube as cubes

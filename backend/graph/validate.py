@@ -10,7 +10,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from backend.graph.parse import Graph, Node, Problem, Scope, Size, is_callback, is_reference, parse, walk
+from backend.graph.parse import Graph, Node, Problem, Size, parse
+from backend.graph.references import Scope, is_callback, is_reference, walk
 from processes import registry
 from processes.env import Env
 from processes.errors import ProcessError

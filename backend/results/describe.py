@@ -48,12 +48,13 @@ def instant(label: Any) -> str | None:
     return None
 
 
-def time_properties(labels: Sequence[Any], seen: Sequence[str] = ()) -> dict[str, str]:
+def time_properties(labels: Sequence[Any], data: Any = None) -> dict[str, str]:
     """STAC ``datetime`` (one label) or ``start_datetime`` and ``end_datetime``; empty where nothing is known.
 
-    ``seen`` are the first and last instant the values were derived from, for results whose labels are no instants.
+    Where no label is an instant, the interval of the products that the cube ``data`` was derived from.
     """
-    times = sorted(t for label in labels if (t := instant(label)) is not None) or list(seen)
+    times = sorted(t for label in labels if (t := instant(label)) is not None)
+    times = times or list(getattr(data, "attrs", {}).get("interval", ()))
     if not times:
         return {}
     if times[0] == times[-1]:

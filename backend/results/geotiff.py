@@ -94,8 +94,7 @@ class GeoTiffs(Output):
             media_type=MEDIA_TYPE,
             title=f"{self.format}{f' of {describe.text(time)}' if time is not None else ''}",
             metadata=describe.projection(self.geobox) | {"bands": bands},
-            properties=describe.time_properties(held, self.cube.attrs.get("interval", ()))
-            | describe.sources(self.cube),
+            properties=describe.time_properties(held, self.cube) | describe.sources(self.cube),
             geometry=geometry,
             bbox=bbox,
             cube=describe.dimensions(self.raster.cube, held),

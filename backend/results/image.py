@@ -129,8 +129,7 @@ class Picture(Output):
             title=f"Picture{f' of {describe.text(times[0])}' if times else ''}",
             roles=("data", "visual"),
             metadata=describe.projection(geobox) if geobox is not None else {},
-            properties=describe.time_properties(times, self.cube.attrs.get("interval", ()))
-            | describe.sources(self.cube),
+            properties=describe.time_properties(times, self.cube) | describe.sources(self.cube),
             geometry=geometry,
             bbox=bbox,
         )

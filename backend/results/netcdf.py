@@ -105,7 +105,7 @@ def cube_asset(cube: Any, path: Any, media_type: str, title: str, chunker: Chunk
         media_type=media_type,
         title=title,
         metadata=(describe.projection(geobox) if geobox is not None else {}) | {"bands": bands},
-        properties=describe.time_properties(time, cube.attrs.get("interval", ())) | describe.sources(cube),
+        properties=describe.time_properties(time, cube) | describe.sources(cube),
         geometry=geometry,
         bbox=bbox,
         cube=describe.dimensions(cube),

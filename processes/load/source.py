@@ -232,7 +232,7 @@ def to_cube(source: RasterSource, demand: Demand, limits: Limits, *, derived_fro
         crs=source.geobox.crs, nodata=source.nodata, derived_from=derived_from, band_info=band_info(first),
     )  # fmt: skip
     if any(s.label > np.datetime64(0, "ns") for s in source.slices):  # when it was seen, also after time is reduced
-        out.attrs["interval"] = [str(np.datetime64(source.slices[k].label, "ms")) + "Z" for k in (0, -1)]
+        out.attrs["interval"] = [f"{source.slices[k].label.astype('M8[ms]')}Z" for k in (0, -1)]
     out.attrs["resolution"] = float(abs(source.geobox.affine.a))  # a cube of one pixel has nothing else to tell it
     return out
 

@@ -9,7 +9,8 @@ import pytest
 from backend.errors import OpenEOError
 from backend.graph import parse as parse_module
 from backend.graph.callbacks import CompiledCallback, Evaluator
-from backend.graph.parse import Scope, parse
+from backend.graph.parse import parse
+from backend.graph.references import Scope
 from backend.graph.run import check, prepare
 from processes import registry
 from processes.env import Env
