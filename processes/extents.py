@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import ceil, floor, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -14,6 +14,9 @@ from pyproj.exceptions import CRSError
 
 from processes.demand import Box, Interval
 from processes.errors import ProcessError, parameter_invalid
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 WGS84 = "EPSG:4326"
 # A pixel centre this close (in pixels) to the edge of an extent counts as inside: absorbs float noise of projections.
@@ -105,9 +108,8 @@ def intersect(a: Box | None, b: Box | None) -> Box | None:
 
 def geometry_bounds(geometries: Iterable[Mapping[str, Any]]) -> tuple[float, float, float, float]:
     """Bounds of GeoJSON-like geometries."""
-    from shapely.geometry import shape
-
-    bounds = np.array([shape(g).bounds for g in geometries if not shape(g).is_empty])
+    shapes = [g for g in map(_shape, geometries) if not g.is_empty]
+    bounds = np.array([g.bounds for g in shapes])
     if not len(bounds):
         raise parameter_invalid("geometries", "there is no geometry in it")
     return (*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist())
@@ -120,25 +122,45 @@ def geojson_geometries(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     kind = value.get("type")
     if kind == "FeatureCollection":
-        found = [g for f in value.get("features", []) if (g := f.get("geometry"))]
+        features = value.get("features")
+        listed = features if isinstance(features, list) else []
+        found = [g for f in listed if isinstance(f, Mapping) and (g := f.get("geometry"))]
     elif kind == "Feature":
         found = [value["geometry"]] if value.get("geometry") else []
     elif kind == "GeometryCollection":
-        found = list(value.get("geometries", []))
+        members = value.get("geometries")
+        found = list(members) if isinstance(members, list) else []
     elif kind in ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"):
         found = [dict(value)]
     else:
         raise parameter_invalid("geometries", f"'{kind}' is not a GeoJSON type")
     if not found:
         raise parameter_invalid("geometries", "there is no geometry in it")
-    name = ((value.get("crs") or {}).get("properties") or {}).get("name")
+    for geometry in found:
+        _shape(geometry)  # whoever uses it may rely on it
+    crs = value.get("crs")
+    properties = crs.get("properties") if isinstance(crs, Mapping) else None
+    name = properties.get("name") if isinstance(properties, Mapping) else None
     source = crs_name(name) if name and "CRS84" not in str(name) else WGS84
     if source == WGS84:
         return [dict(g) for g in found]
-    from shapely.geometry import mapping, shape
+    from shapely.geometry import mapping
     from shapely.ops import transform
 
-    return [mapping(transform(transformer(source, WGS84).transform, shape(g))) for g in found]
+    return [mapping(transform(transformer(source, WGS84).transform, _shape(g))) for g in found]
+
+
+def _shape(geometry: Any) -> BaseGeometry:
+    """The geometry of a GeoJSON object. Raises ``ProcessParameterInvalid`` where its coordinates are none."""
+    import shapely.errors
+    from shapely.geometry import shape
+
+    try:
+        made = shape(geometry)
+        made.bounds  # noqa: B018  (some mistakes show only when somebody looks)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        raise parameter_invalid("geometries", f"it is not valid GeoJSON ({error})") from None
+    return made
 
 
 def crop(geobox: GeoBox, bounds: Sequence[float], buffer: int = 0) -> tuple[slice, slice] | None:

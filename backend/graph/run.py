@@ -78,7 +78,7 @@ def execute(
     ledger: list[LoadReport] = []
     plan = prepare(process, env, parameters=parameters, namespace=namespace, max_nodes=max_nodes)
     values = evaluate(plan, replace(env, ledger=ledger), namespace=namespace)
-    _refuse_too_much(ledger, max_pixels)
+    _refuse_too_much(ledger, values, max_pixels)
     from backend.results import write
 
     saves = [_as_save(v, default_format) for v in values]
@@ -93,6 +93,10 @@ def execute(
         )
     except ProcessError as error:
         raise OpenEOError.of(error) from error
+    except OpenEOError as error:
+        if error.code == "FormatUnsuitable" and len(plan.targets) == 1 and not error.path:
+            error.path = plan.graph.nodes[plan.targets[0]].path
+        raise
     for href, reason in take_unreadable().items():
         env.log("warning", f"Left out {href}: {reason}", code="StorageFailure")
     return assets
@@ -144,16 +148,22 @@ def _as_save(value: Any, default_format: str | None) -> SaveResult:
     return SaveResult(value, default_format or ("netCDF" if raster else "JSON"))
 
 
-def _refuse_too_much(ledger: Sequence[LoadReport], max_pixels: int | None) -> None:
-    pixels = sum(r.pixels for r in ledger)
-    if max_pixels is not None and pixels > max_pixels:
-        products = sum(len(r.items) for r in ledger)
-        raise OpenEOError(
-            "ProcessGraphComplexity",
-            f"This request reads {pixels / 1e6:,.0f} million pixels of {products} products; a synchronous request may read "
-            f"{max_pixels / 1e6:,.0f} million. Run it as a batch job, or ask for less area, time or bands.",
-            data={"pixels": pixels, "products": products, "limit": max_pixels},
-        )
+def _refuse_too_much(ledger: Sequence[LoadReport], values: Sequence[Any], max_pixels: int | None) -> None:
+    """Neither what is read nor what is written may be more than ``max_pixels``: few pixels resampled to millimetres, or
+    a few dates to every hour of a year, keep a slot busy as long as many pixels do."""
+    if max_pixels is None:
+        return
+    products, read = sum(len(r.items) for r in ledger), sum(r.pixels for r in ledger)
+    cubes = [v.data if isinstance(v, SaveResult) else v for v in values]
+    written = sum(c.size for c in cubes if isinstance(c, xr.DataArray))
+    for verb, pixels, of in (("read", read, f" of {products} products"), ("write", written, "")):
+        if pixels > max_pixels:
+            raise OpenEOError(
+                "ProcessGraphComplexity",
+                f"This request {verb}s {pixels / 1e6:,.0f} million pixels{of}; a synchronous request may {verb} "
+                f"{max_pixels / 1e6:,.0f} million. Run it as a batch job, or ask for less area, time or bands.",
+                data={"pixels": pixels, "products": products, "limit": max_pixels},
+            )
 
 
 def check(

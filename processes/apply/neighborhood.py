@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -23,6 +24,7 @@ _DURATION = re.compile(
     r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$"
 )
 _METRES_PER_DEGREE = 111_320.0
+MOST_CELLS = 1 << 28  # of one window with its overlap: a window is held whole, several times
 
 
 @process()
@@ -44,6 +46,7 @@ def apply_neighborhood(
     margins = _extents(data, overlap or [], "overlap")
     windows = {d: lengths.get(d) or data.sizes[d] for d in map(str, data.dims)}
     halo = {d: margins.get(d) or 0 for d in windows}
+    _refuse_huge({d: w + 2 * halo[d] for d, w in windows.items()})
     pads = any(halo.values()) or any(data.sizes[d] % w for d, w in windows.items() if w)
     dtype = decoded_dtype(data)
     if dtype.kind != "f" and pads:
@@ -86,13 +89,15 @@ class _Windows:
         for axis, (d, w) in enumerate(self.windows.items()):
             step = max(source.chunks[axis][0] // w, 1) * w if w else 1
             n = self.sizes[d]
-            while step < self.halo[d]:
-                step += w
+            if step < self.halo[d] and w:
+                step = -(-self.halo[d] // w) * w
+            if self.halo[d] >= n:  # every block needs all of it; what lies beyond is nodata
+                step = max(n, 1)
             chunks[axis] = tuple(min(step, n - i) for i in range(0, n, step)) if n else (0,)
             if len(chunks[axis]) > 1 and chunks[axis][-1] < self.halo[d]:  # a margin comes from the next block alone
                 chunks[axis] = (*chunks[axis][:-2], chunks[axis][-2] + chunks[axis][-1])
         source = source.rechunk(chunks)
-        depth = {a: self.halo[d] for a, d in enumerate(self.windows)}
+        depth = {a: self.halo[d] if len(chunks[a]) > 1 else 0 for a, d in enumerate(self.windows)}
         sizes = source.chunks
         starts = [np.cumsum([0, *c[:-1]]) for c in sizes]
         grown = da.overlap.overlap(source, depth=depth, boundary="none")
@@ -181,6 +186,15 @@ def _continued(labels: np.ndarray, start: int, count: int) -> np.ndarray:
     texts = np.full(count, "", object)
     texts[inside] = labels[index[inside]]
     return texts
+
+
+def _refuse_huge(window: Mapping[str, int]) -> None:
+    cells = math.prod(window.values())
+    if cells > MOST_CELLS:
+        raise parameter_invalid(
+            "overlap",
+            f"a window with its overlap has {' x '.join(map(str, window.values()))} cells; {MOST_CELLS:,} are possible",
+        )
 
 
 def _extents(data: xr.DataArray, given: Sequence[Mapping[str, Any]], parameter: str) -> dict[str, int]:

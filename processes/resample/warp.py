@@ -22,7 +22,7 @@ from rasterio.warp import reproject
 
 from processes import cube as cubes
 from processes.blocks import is_lazy
-from processes.errors import parameter_invalid
+from processes.errors import ProcessError, parameter_invalid
 from processes.extents import transformer
 from processes.kernels.grid import area_mean, gather
 from processes.probe import decode, decoded_dtype
@@ -50,6 +50,7 @@ _RADIUS = {"near": 1, "bilinear": 1, "cubic": 2, "cubicspline": 2, "lanczos": 3}
 CHOOSING = frozenset({"near", "mode", "max", "min", "med", "q1", "q3"})
 TILE = 512
 _NODES = 16  # target pixels between the nodes where coordinates are projected exactly
+MOST_PIXELS = 100_000_000_000  # of one layer: ten times France at 10 m; a task per block of it must fit into memory
 _TOLERANCE = 0.01  # source pixels: error allowed between the nodes
 
 
@@ -94,6 +95,7 @@ def warp(data: xr.DataArray, source: GeoBox, target: GeoBox, method: str = "near
             meta=np.empty((0,) * held.ndim, dtype),
         )
 
+    _refuse_huge(data, target)
     if is_lazy(data):
         rows, cols = _target_chunks(data, source, target)
         values: Any = da.block([[piece(r, c) for c in cols] for r in rows])
@@ -105,6 +107,17 @@ def warp(data: xr.DataArray, source: GeoBox, target: GeoBox, method: str = "near
     if target.crs is not None and (cubes.crs_of(data) is not None or target.crs != source.crs):
         result = cubes.with_crs(result, target.crs)
     return cubes.like(result, data, resolution=abs(target.affine.a))
+
+
+def _refuse_huge(data: xr.DataArray, target: GeoBox) -> None:
+    """A grid nobody could write: told at once, before billions of blocks are listed."""
+    pixels = target.shape[0] * target.shape[1]
+    if pixels > MOST_PIXELS:
+        raise ProcessError(
+            "ProcessGraphComplexity",
+            f"The new grid would have {target.shape[1]:,} x {target.shape[0]:,} pixels in each band and date; at most "
+            f"{MOST_PIXELS:,} are possible. Check the resolution and its unit, or choose a smaller extent.",
+        )
 
 
 def _floating(data: xr.DataArray) -> np.dtype:

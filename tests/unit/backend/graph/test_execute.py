@@ -204,6 +204,23 @@ def test_too_many_pixels_are_refused_before_anything_is_read(env, tmp_path):
     assert error.code == "ProcessGraphComplexity" and "batch job" in error.message and error.data["pixels"] > 1000
 
 
+def test_too_large_a_result_is_refused_too(env, tmp_path):
+    """Few pixels read, resampled to the ten-thousandth of their size, would occupy a synchronous slot for hours."""
+    graph = composite(spatial_extent=None, temporal_extent=None)
+    before = graph["save"]["arguments"]["data"]
+    graph["fine"] = call("resample_spatial", data=before, resolution=0.05)
+    graph["save"]["arguments"]["data"] = node("fine")
+    error = failure(graph, env, tmp_path / "o", max_pixels=10_000_000)
+    assert error.code == "ProcessGraphComplexity" and "writes" in error.message
+
+
+def test_data_that_a_format_cannot_hold_names_the_node(env, tmp_path):
+    graph = composite(spatial_extent=None, temporal_extent=None)
+    graph["save"]["arguments"] |= {"format": "PNG", "options": {"bands": "nonsense"}}
+    error = failure(graph, env, tmp_path / "o")
+    assert (error.code, error.path) == ("FormatUnsuitable", ("save",))
+
+
 def test_equal_nodes_and_unused_nodes_cost_nothing(env, tmp_path):
     graph = composite(spatial_extent=None, temporal_extent=None)
     before = estimate({"process_graph": graph}, env)
