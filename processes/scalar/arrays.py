@@ -26,12 +26,17 @@ from processes.scalar.values import (
 )
 
 
+MOST_ELEMENTS = 1_000_000  # of an array written in a graph: they are Python objects, for each pixel in a callback
+
+
 @process()
 def array_create(data: Any = (), repeat: int = 1) -> Any:
     """An array of the elements of ``data``, ``repeat`` times over."""
     if repeat < 1:
         raise parameter_invalid("repeat", f"expected at least 1, got {repeat}.")
     values, _ = elements(data)
+    if len(values) * int(repeat) > MOST_ELEMENTS:
+        raise parameter_invalid("repeat", f"the array would have more than {MOST_ELEMENTS:,} elements.")
     return gathered(list(values) * int(repeat))
 
 

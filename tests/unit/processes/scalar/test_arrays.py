@@ -250,3 +250,8 @@ def test_patterns_are_literal():
 def test_constants():
     assert constants.pi() == math.pi and constants.e() == math.e and math.isnan(constants.nan())
     assert constants.constant("x") == "x"
+
+
+@pytest.mark.parametrize("repeat", [10**8, 10**30])
+def test_arrays_nobody_could_hold(repeat):
+    assert "elements" in raises("ProcessParameterInvalid", arrays.array_create, [1], repeat).message
