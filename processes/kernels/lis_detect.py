@@ -16,6 +16,7 @@ LAYERS = ("SEB", "NDSI", "FSCTOC", "FSCOG", "QCTOC", "QCOG", "EXPERT", "QCFLAGS"
 Z_LOW, Z_HIGH = -500, 9000
 Z_BIN = 10  # of the regional histograms
 SHADE_REACH = 500.0  # metres below the snow line down to which plain snow in relief shade is taken (mode plus)
+SHADE_RED = 0.25  # least red in relief shade, of pass 2's: the sky is that much darker than the sun (mode plus)
 JOINT = 200  # bins of NDSI -1..1 and of green 0..2 (0..0.5 in relief shade)
 FINE = 4
 
@@ -133,9 +134,62 @@ def _percent(ndsi):
 
 
 @njit(nogil=True, cache=True)
+def _place(ndsi, green, fine):
+    """Bins of `JOINT` of an NDSI and a green reflectance (``fine``: in relief shade)."""
+    i = int((min(max(ndsi, -1.0), 1.0) + 1.0) * (JOINT // 2))
+    j = int(min(max(green, 0.0), 2.0) * (FINE if fine else 1) * (JOINT // 2))
+    return min(i, JOINT - 1), min(j, JOINT - 1)
+
+
+@njit(nogil=True, cache=True)
+def _shaded_snow(plus, sky, red, ndsi, height, limits):
+    """Whether a pixel in relief shade is snow; ``sky`` blue - NIR, ``height`` above the snow line.
+
+    The sky's blue alone fires on bare ground too: mode ``plus`` wants the SWIR drop of snow as well. Snow lies lower there
+    than on the lit slopes that the snow line comes from, if its NDSI is plain to see.
+    """
+    if not sky > limits[3]:
+        return False
+    if not plus:
+        return height >= 0
+    if height < -SHADE_REACH or red <= SHADE_RED * limits[1]:
+        return False
+    return ndsi > limits[5] or (ndsi > limits[0] and height >= 0)
+
+
+@njit(nogil=True, cache=True)
+def _is_ice(blue, green, red, nir, ndsi, limits):
+    """Bare ice or bright water among pixels with the NDSI of snow; nodata says no."""
+    if blue == -10000 or nir == -10000:
+        return False
+    bare = nir < limits[1] - limits[0] * (1.0 - ndsi) and blue < limits[2] * red and nir < limits[3] * green
+    return bare or nir < limits[4] * green
+
+
+@njit(nogil=True, cache=True)
+def _least_fraction(height, limits):
+    """Percent of snow from which a pixel counts as snow: falls between two heights above the snow line."""
+    part = (height - limits[7]) / (limits[8] - limits[7])
+    return limits[4] + (limits[6] - limits[4]) * min(max(part, 0.0), 1.0)
+
+
+@njit(nogil=True, cache=True)
+def _write(out, y, x, code, found, percent, fraction, ground, bits, tree, qc_toc, qc_og, expert):
+    """Layers of one pixel, see `LAYERS`; the first, SEB, is written by the caller."""
+    index = bits & 127
+    out[1, y, x] = percent if found else code
+    out[2, y, x] = fraction
+    out[3, y, x] = ground
+    out[4, y, x] = qc_toc[index] if fraction <= 100 else fraction
+    out[5, y, x] = qc_og[index, tree] if ground <= 100 else ground
+    out[6, y, x] = expert
+    out[7, y, x] = bits | (32 if tree > 100 else 0)
+
+
+@njit(nogil=True, cache=True)
 def second_pass(
     state, green, red, swir, blue, nir, relief, tcd, geo, geo_table, dem, red_cells, cell_rows, cell_cols,
-    zs, region, row0, col0, limits, ice_limits, flags, fsc, fsc_og, qc_toc, qc_og, out, tally,
+    zs, region, row0, col0, limits, ice_limits, flags, fsc, mixture, green_scale, fsc_og, qc_toc, qc_og, out, tally,
 ):  # fmt: skip
     """Second sweep: all layers of the result.
 
@@ -147,61 +201,57 @@ def second_pass(
     dem : int16 (h, w), metres
     red_cells : int16 (cells_y, cells_x); ``cell_rows`` (h,), ``cell_cols`` (w,) : int32 cell of each row, column
     zs : float64 (regions_y, regions_x), snow line; ``region``, ``row0``, ``col0`` place the block
-    limits : float64 (6,): NDSI and red of pass 2, coarse red of a dark cloud, blue - NIR of shaded snow,
-        least FSC (percent) of SEB, NDSI of pass 1
-    ice_limits : float64 (5,): NDSI above, NIR below, blue/red below, NIR/green below (ice), NIR/green below (water)
+    limits : float64 (9,): NDSI and red of pass 2, coarse red of a dark cloud, blue - NIR of shaded snow,
+        least FSC (percent) of SEB, NDSI of pass 1, least FSC far above the snow line, heights between which it falls
+    ice_limits : float64 (5,): see `processes.lis.detect.ICE`, the first two in digital numbers
     flags : bool (6,): pass 2 runs, shaded snow runs, mode ``plus``, strict cloud mask, look for ice, ice is no snow
-    fsc : uint8 (2, 256) percent by NDSI percent, lit and in relief shade; fsc_og : uint8 (101, 256) by FSC and tree cover
+    fsc : uint8 (2, 256) percent by NDSI percent, lit and in relief shade
+    mixture : uint8 (3, JOINT, JOINT) percent by NDSI and green, lit, in relief shade and through a cloud, used instead where it is not empty; ``green_scale`` digital
+        number of green -> reflectance
+    fsc_og : uint8 (101, 256) by FSC and tree cover
     qc_toc : uint8 (128,) by quality bits; qc_og : uint8 (128, 256) by quality bits and tree cover
     out : uint8 (8, h, w), written, see `LAYERS`
     tally : int64 (3,), added to: pixels with data, snow, cloud
     """
-    ndsi2, red2, dark, difference, seb_least, ndsi1 = limits[0], limits[1], limits[2], limits[3], limits[4], limits[5]
     run2, shaded, plus, strict, seek_ice, drop_ice = flags[0], flags[1], flags[2], flags[3], flags[4], flags[5]
-    everywhere = zs.size == 1
+    everywhere, mixed = zs.size == 1, mixture.shape[1] > 0
     line = zs[0, 0]
     for y in range(state.shape[0]):
         cells = red_cells[cell_rows[y]]
         for x in range(state.shape[1]):
             v = state[y, x]
             if plus and v & NONE:
-                for k in range(8):
-                    out[k, y, x] = 255
-                out[6, y, x] = 0
-                out[7, y, x] = 0
+                out[:6, y, x] = 255
+                out[6:, y, x] = 0
                 continue
-            p1, allc = (v & P1) != 0, (v & ALLC) != 0
+            p1, allc, dim = (v & P1) != 0, (v & ALLC) != 0, relief[y, x] == 1
             rc = cells[cell_cols[x]]
-            bright = rc > dark or (plus and rc == -10000)
+            bright = rc > limits[2] or (plus and rc == -10000)
             refine = (allc and bright) or (v & NEVER) != 0 or allc != ((v & CLOUD1) != 0)
             g, r, s = np.float64(green[y, x]), np.float64(red[y, x]), np.float64(swir[y, x])
             ndsi = _ratio(g, s)
+            if not everywhere:
+                line = snow_line_at(zs, region, row0 + y, col0 + x)
+            height = np.float64(dem[y, x]) - line
             p2, sh = False, False
             if run2 and not refine:
-                z = np.float64(dem[y, x])
-                if not everywhere:
-                    line = snow_line_at(zs, region, row0 + y, col0 + x)
-                p2 = z > line and ndsi > ndsi2 and r > red2
-                if shaded and relief[y, x] == 1 and (z >= line or (plus and z >= line - SHADE_REACH)):
-                    sh = np.float64(blue[y, x]) - np.float64(nir[y, x]) > difference
-                    # in shade the sky's blue alone fires on bare ground too: want the SWIR drop of snow as well; snow lies
-                    # lower there than on the lit slopes that the snow line comes from, if its NDSI is plain to see
-                    if plus:
-                        sh = sh and r > red2 and (ndsi > ndsi1 or (ndsi > ndsi2 and z >= line))
+                p2 = height > 0 and ndsi > limits[0] and r > limits[1]
+                if shaded and dim:
+                    sky = np.float64(blue[y, x]) - np.float64(nir[y, x])
+                    sh = _shaded_snow(plus, sky, r, ndsi, height, limits)
             percent = _percent(ndsi)
             snow = p1 or p2 or sh
-            ice = False
-            if seek_ice and snow:
-                b, n = np.float64(blue[y, x]), np.float64(nir[y, x])
-                if b != -10000 and n != -10000:
-                    bare = (
-                        ndsi > ice_limits[0] and n < ice_limits[1] and b < ice_limits[2] * r and n < ice_limits[3] * g
-                    )
-                    ice = relief[y, x] == 0 and (bare or n < ice_limits[4] * g)
-                    if ice and drop_ice:
-                        snow, p1, p2, sh = False, False, False, False
+            ice = (
+                seek_ice and snow and not dim
+                and _is_ice(np.float64(blue[y, x]), g, r, np.float64(nir[y, x]), ndsi, ice_limits)
+            )  # fmt: skip
+            if ice and drop_ice:
+                snow, p1, p2, sh = False, False, False, False
             tree = tcd[y, x]
-            toc = fsc[1 if relief[y, x] == 1 else 0, percent]
+            toc = fsc[1 if dim else 0, percent]
+            if mixed and snow:
+                i, j = _place(ndsi, g * green_scale, dim)
+                toc = mixture[1 if dim else 2 if allc else 0, i, j]
             if plus:
                 snow = snow and toc > 0
             unsure = sh and not p1 and not p2 and not plus
@@ -210,9 +260,10 @@ def second_pass(
             cloudy = refine or (v & BACK) != 0
             kept = snow and not (strict and v & BACK)
             code = 255 if v & NONE else 100 if kept else 205 if cloudy else 0
-            if code == 100 and toc < seb_least and cloudy:
+            little = code == 100 and toc < _least_fraction(height, limits)
+            if little and cloudy:
                 code = 205
-            seb = 0 if code == 100 and toc < seb_least else code
+            seb = 0 if little and code == 100 else code
             out[0, y, x] = seb
             if code != 255:
                 tally[0] += 1
@@ -223,20 +274,9 @@ def second_pass(
             # the reference marks unsure shade on pixels without data as well
             fraction = toc if found or unsure else code
             ground = fsc_og[min(toc, 100), tree] if found else code
-            bits = flag & 7
-            if 90 < tree <= 100:
-                bits |= 8
-            if seb == 100 and v & RAW:
-                bits |= 16
-            if sh:
-                bits |= 64
-            index = bits & 127
-            out[1, y, x] = percent if found else code
-            out[2, y, x] = fraction
-            out[3, y, x] = ground
-            out[4, y, x] = qc_toc[index] if fraction <= 100 else fraction
-            out[5, y, x] = qc_og[index, tree] if ground <= 100 else ground
+            bits = (
+                (flag & 7) | (8 if 90 < tree <= 100 else 0) | (16 if seb == 100 and v & RAW else 0) | (64 if sh else 0)
+            )
             expert = (1 if p1 else 0) | (2 if p2 else 0) | (4 if v & CLOUD1 else 0) | (8 if refine else 0)
             expert |= (16 if allc else 0) | (32 if flag & 8 else 0) | (64 if ice else 0)
-            out[6, y, x] = expert
-            out[7, y, x] = bits | (32 if tree > 100 else 0)
+            _write(out, y, x, code, found, percent, fraction, ground, bits, tree, qc_toc, qc_og, expert)

@@ -27,13 +27,17 @@ from processes.lis.line import (
     local_snow_line,
     snow_line_of_bins,
 )
+from processes.lis.mixture import law_of_scene
 from processes.lis.params import MODES, NODATA, Params, Sensor, cloud_table, geo_table
 
 REGION = 256  # pixels per side of a region with its own snow line (5 km at 20 m)
 BANDS = LAYERS[:7]
-# bare ice (lit): NDSI above, NIR reflectance below (darker than snow), blue/red below (shaded snow is as dark, but blue from
-# the sky), NIR/green below (dirty snow and snow mixed with ground are brighter in the NIR); bright water: NIR/green below
-ICE = (0.6, 0.45, 1.22, 0.9, 0.25)
+# bare ice (lit): NIR reflectance below a line over NDSI, 0.55 - 0.6 (1 - NDSI): ice is darker than snow, and what is as dark
+# because it is dirty or mixed with ground has a lower NDSI; blue/red below (shaded snow is as dark, but blue from the sky);
+# NIR/green below; bright water: NIR/green below
+ICE = (0.6, 0.55, 1.2, 1.0, 0.25)
+SEB_FRACTION = (0.5, 0.3)  # snow share from which SEB says snow, near the snow line and far above it (mode plus)
+SEB_HEIGHT = (500.0, 900.0)  # metres above zs, which lies about 200 m below the regional snow line, between the two
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Decision:
     run2: bool
     law: str
     fsc: np.ndarray  # uint8 (2, 256), lit and in relief shade
+    mixture: np.ndarray  # uint8 (3, JOINT, JOINT), or (3, 0, 0) where `fsc` is the law
     meta: Mapping[str, Any]
 
 
@@ -109,8 +114,6 @@ def rules(sensor: Sensor, params: Params | None = None, mode: str = "plus") -> R
     p = (params or Params()).for_sensor(sensor)
     if mode == "lis":
         p = replace(p, fsc="tanh", seb_fraction=None, ice=False, local_snow_line=False)
-    elif p.seb_fraction is None:
-        p = replace(p, seb_fraction=0.5)
     return Rules(p, sensor, mode)
 
 
@@ -192,7 +195,7 @@ def decide(h: Histograms, place: Place, r: Rules) -> Decision:
         tall = np.minimum(REGION, place.height - REGION * np.arange(ry))
         wide = np.minimum(REGION, place.width - REGION * np.arange(rx))
         zs = local_snow_line(h.local, tall[:, None] * wide[None], found, p)
-    law, table = fsc.law_of_scene(h.joint, p.fsc)
+    law, table, mixture = law_of_scene(h.joint, p.fsc)
     meta = {
         "snow_line": reported,
         "snow_line_found": bool(found is not None and enough),
@@ -202,7 +205,7 @@ def decide(h: Histograms, place: Place, r: Rules) -> Decision:
         "histogram_columns": ["z_center", "total", "cloud", "snow", "no_snow"],
         "histogram": [] if bins is None else [[float(row[0]), *(int(v) for v in row[1:])] for row in bins],
     }
-    return Decision(np.ascontiguousarray(zs, np.float64), REGION, bool(enough), law, table, meta)
+    return Decision(np.ascontiguousarray(zs, np.float64), REGION, bool(enough), law, table, mixture, meta)
 
 
 def second(
@@ -217,18 +220,20 @@ def second(
     shaded = both and p.shaded_snow and block.relief is not None
     some = np.zeros((h, w), np.uint8)
     geo = block.geo if block.geo is not None else some
-    least = 0.0 if p.seb_fraction is None else 100 * p.seb_fraction
+    near, far = (0.0, 0.0) if not r.plus else SEB_FRACTION if p.seb_fraction is None else (p.seb_fraction,) * 2
     limits = np.array(
         [
             p.ndsi_pass2,
             p.red_pass2 * multi,
             p.red_darkcloud * multi,
             p.shaded_difference * multi / 10,
-            least,
+            100 * near,
             p.ndsi_pass1,
+            100 * far,
+            *SEB_HEIGHT,
         ]
     )
-    ice = np.array([ICE[0], ICE[1] * 1000 * multi, *ICE[2:]])
+    ice = np.array([ICE[0] * 1000 * multi, ICE[1] * 1000 * multi, *ICE[2:]])
     toc, og = fsc.quality_tables(r.plus)
     out, tally = np.empty((len(LAYERS), h, w), np.uint8), np.zeros(3, np.int64)
     second_pass(
@@ -239,7 +244,7 @@ def second(
         geo, geo_table(r.sensor, geo.dtype), block.dem, red_cells, rows, cols,
         d.zs, d.region, place.row, place.col, limits, ice,
         np.array([d.run2, shaded, r.plus, p.strict_cloud_mask, r.plus and both, p.ice]),
-        d.fsc, fsc.ground_table(), toc, og, out, tally,
+        d.fsc, d.mixture, 1e-3 / multi, fsc.ground_table(), toc, og, out, tally,
     )  # fmt: skip
     if not r.sensor.fractional and not r.plus:
         out[2:6] = 255

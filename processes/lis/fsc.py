@@ -11,8 +11,8 @@ import numpy as np
 from processes.kernels.lis_detect import FINE, JOINT
 
 ENOUGH = 200  # pixels an end-member is estimated from, at least
-_NDSI = (np.arange(JOINT) + 0.5) / (JOINT // 2) - 1
-_GREEN = (np.arange(JOINT) + 0.5) / (JOINT // 2)
+NDSI = (np.arange(JOINT) + 0.5) / (JOINT // 2) - 1
+GREEN = (np.arange(JOINT) + 0.5) / (JOINT // 2)
 
 
 def tanh_law(ndsi: np.ndarray | float) -> np.ndarray:
@@ -32,19 +32,19 @@ def tanh_table() -> np.ndarray:
 
 def snow_member(joint: np.ndarray, scale: float = 1.0) -> tuple[float, float] | None:
     """NDSI and green of snow: medians of the half of the pixels with NDSI > 0.4 whose NDSI is highest; None for too few."""
-    snowy = np.where(_NDSI > 0.4, joint.sum(axis=1), 0)
+    snowy = np.where(NDSI > 0.4, joint.sum(axis=1), 0)
     if snowy.sum() < ENOUGH:
         return None
     bright = np.cumsum(snowy[::-1])[::-1] <= max(0.5 * snowy.sum(), snowy.max())
-    return _median(_NDSI, np.where(bright, snowy, 0)), _median(_GREEN / scale, joint[bright].sum(axis=0))
+    return _median(NDSI, np.where(bright, snowy, 0)), _median(GREEN / scale, joint[bright].sum(axis=0))
 
 
 def ground_member(joint: np.ndarray, scale: float = 1.0) -> tuple[float, float] | None:
     """NDSI and green of snow-free ground: medians of the pixels with NDSI < 0; None for too few."""
-    bare = _NDSI < 0.0
+    bare = NDSI < 0.0
     if joint[bare].sum() < ENOUGH:
         return None
-    return _median(_NDSI, np.where(bare, joint.sum(axis=1), 0)), _median(_GREEN / scale, joint[bare].sum(axis=0))
+    return _median(NDSI, np.where(bare, joint.sum(axis=1), 0)), _median(GREEN / scale, joint[bare].sum(axis=0))
 
 
 def unmixing(joint: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray] | None:
@@ -81,69 +81,30 @@ def _median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values[np.searchsorted(total, total[-1] / 2)])
 
 
-def law_of_scene(joint: np.ndarray, law: str) -> tuple[str, np.ndarray]:
-    """FSC tables (2, 256) uint8 of a scene, lit and in relief shade, and the law they follow (``tanh`` or ``unmix``).
+def linear_tables(joint: np.ndarray) -> np.ndarray | None:
+    """Linear mixing by NDSI alone: uint8 (2, 256) by NDSI percent, lit and in relief shade; None without end-members.
 
-    ``tanh`` is the published law everywhere. ``unmix`` and ``auto`` look at the scene: ``auto`` takes linear mixing only
-    where it explains the brightness of mixed pixels clearly better than the published law (`explains_better`). Shade is
-    lit by the sky, which has little SWIR, so the same snow has a higher NDSI there: both laws are moved accordingly.
+    Shade is lit by the sky, which has little SWIR, so the same snow has a higher NDSI there: the law moves accordingly.
     """
-    found = unmixing(joint[0]) if law != "tanh" else None
+    found = unmixing(joint[0])
     if found is None:
-        return "tanh", np.stack([tanh_table(), tanh_table()])
+        return None
     fraction, members = found
-    grid = np.linspace(-1, 1, 201)
-    linear = law == "unmix" or explains_better(joint[0], fraction, members)
-
-    def percent(ndsi: np.ndarray) -> np.ndarray:
-        return to_percent(np.interp(ndsi, grid, fraction) if linear else tanh_law(ndsi))
-
-    ndsi = np.arange(256) / 100
+    grid, ndsi = np.linspace(-1, 1, 201), np.arange(256) / 100
     dark = unmixing(joint[1], FINE)
-    if linear and dark is not None:
-        shade = to_percent(np.interp(ndsi, grid, dark[0]))
-    else:
-        ratio = np.maximum((1 - ndsi) / (1 + ndsi), 0) / sky_colour(joint[1], members, dark)
-        shade = percent((1 - ratio) / (1 + ratio))
-    lit = percent(ndsi) if linear else tanh_table()
-    return "unmix" if linear else "tanh", np.stack([lit, shade])
-
-
-def sky_colour(joint: np.ndarray, members: np.ndarray, dark: tuple[np.ndarray, np.ndarray] | None) -> float:
-    """SWIR over green of the light in relief shade relative to that in the sun, 0.1..1.
-
-    From both end-members where the shade shows both (geometric mean), from snow alone where it shows snow only (under
-    a blue sky bare ground may have a positive NDSI), else 1.
-    """
-    lit = members[:, 1] / members[:, 0]
     if dark is not None:
-        ratio = dark[1][:, 1] / dark[1][:, 0] / lit
-        colour = float(np.exp(np.mean(np.log(np.maximum(ratio, 1e-3)))))
-    elif (snow := snow_member(joint, FINE)) is not None:
-        colour = (1 - snow[0]) / (1 + snow[0]) / float(lit[1])
+        shade = np.interp(ndsi, grid, dark[0])
     else:
-        colour = 1.0
-    return min(max(colour, 0.1), 1.0)
+        ratio = np.maximum((1 - ndsi) / (1 + ndsi), 0) / sky_colour(joint[1], members)
+        shade = np.interp((1 - ratio) / (1 + ratio), grid, fraction)
+    return np.stack([to_percent(np.interp(ndsi, grid, fraction)), to_percent(shade)])
 
 
-def explains_better(joint: np.ndarray, fraction: np.ndarray, members: np.ndarray) -> bool:
-    """Whether linear mixing explains the brightness of mixed pixels clearly better than the published law.
-
-    Brightness says (green - ground) / (snow - ground), class by class of NDSI between the end-members; linear mixing
-    must have less than half the mean squared misfit of the tanh law, and less than 0.1 rms.
-    """
-    (g0, _), (g1, _) = members
-    misfit, weight = np.zeros(2), 0.0
-    for k in range(JOINT // 2 + 15, JOINT):
-        pixels = joint[k].sum()
-        n = (k + 0.5) / (JOINT // 2) - 1
-        linear = float(np.interp(n, np.linspace(-1, 1, 201), fraction))
-        if pixels < 20 or linear > 0.95:
-            continue
-        seen = (_median(_GREEN, joint[k]) - g0) / (g1 - g0)
-        misfit += pixels * np.array([(linear - seen) ** 2, (float(tanh_law(n)) - seen) ** 2])
-        weight += pixels
-    return weight >= 100 and bool(misfit[0] < 0.5 * misfit[1] and misfit[0] < 0.01 * weight)
+def sky_colour(joint: np.ndarray, members: np.ndarray) -> float:
+    """SWIR over green of the light in relief shade relative to that in the sun, 0.1..1, from snow; 1 without any."""
+    if (snow := snow_member(joint, FINE)) is None:
+        return 1.0
+    return min(max((1 - snow[0]) / (1 + snow[0]) * float(members[1, 0] / members[1, 1]), 0.1), 1.0)
 
 
 def ground_table() -> np.ndarray:

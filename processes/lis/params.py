@@ -42,9 +42,10 @@ class Params:
     shaded_snow : look for snow in relief shade
     shaded_difference : least blue - NIR in relief shade, in **digital numbers** of the blue band x (multi / 10)
     hillshade_lim : cos(incidence) under which a slope counts as self-shaded (``relief="incidence"``)
-    fsc : ``tanh`` (Gascoin 2020), ``unmix`` (linear mixing between the scene's own end-members) or ``auto`` (plus
-        only: the one that explains the scene's brightness); mode ``lis`` always takes ``tanh``
-    seb_fraction : snow share from which SEB says snow; None: any snow (mode ``lis``), 0.5 (mode ``plus``)
+    fsc : ``tanh`` (Gascoin 2020), ``unmix`` (linear mixing by NDSI between the scene's own end-members) or ``auto``
+        (`processes.lis.mixture`: NDSI and brightness together); mode ``lis`` always takes ``tanh``
+    seb_fraction : snow share from which SEB says snow; None: any snow (mode ``lis``); 0.5, falling to 0.3 far above the snow
+        line, where little is mixed and snow is dirty rather than thin (mode ``plus``)
     ice : True calls bare glacier ice and bright water "no snow" (mode ``plus``; needs a blue and a NIR band)
     snow_line : a snow-line elevation to use instead of searching one
     local_snow_line : regional snow line per neighbourhood (Krajci et al. 2014); mode ``plus`` only

@@ -82,6 +82,7 @@ def scene(
     line: float = 1750.0,
     cloudiness: float = 0.35,
     swath: bool = False,
+    relit: float = 0.25,
 ) -> Scene:
     """Draw the scene of ``seed``.
 
@@ -92,6 +93,7 @@ def scene(
     line : mean snow-line elevation, m
     cloudiness : share of the scene under clouds
     swath : leave a slanted side without data
+    relit : power of cos(i) left in the light of sunny slopes: 0.25 after MAJA's slope correction, 1 without any
     """
     rng = np.random.default_rng(seed)
     relief = fractal(rng, n, 4.0) + 0.02 * fractal(rng, n, 2.6)
@@ -104,8 +106,7 @@ def scene(
     cosi = (-gx * np.sin(ts) * np.sin(az) + gy * np.sin(ts) * np.cos(az) + np.cos(ts)) / np.sqrt(1 + gx**2 + gy**2)
     shade = cast_shadow(dem, 20.0, zenith, azimuth) | (cosi <= 0.05)
     light = np.where(shade, 0.0, np.clip(cosi, 0.15, None) / np.cos(ts))
-    # MAJA's flat reflectance removes most of the slope effect on lit slopes
-    light = np.where(shade, 0.0, light**0.25)
+    light = np.where(shade, 0.0, light**relit)
 
     exposure = np.where(shade, 0.6, 0.0) - 0.4 * (cosi - np.cos(ts))
     local = line + 220 * gaussian_filter(fractal(rng, n, 3.5), 8) - 250 * exposure
@@ -173,8 +174,3 @@ def scene(
         sun_zenith=float(zenith),
         sun_azimuth=float(azimuth),
     )
-
-
-# Manually labelled points: glaciers whose points may be looked at while tuning, and those that may not
-TUNING_SITES = ("Gulkana", "SouthCascade")
-UNSEEN_SITES = ("Sperry", "Wolverine")

@@ -127,7 +127,7 @@ def test_mode_lis_is_the_published_rules(case, seed):
 @pytest.mark.parametrize("case", CASES)
 def test_mode_plus_survives_and_is_consistent(case):
     block = CASES[case](mountain(3))
-    layers, meta = detect(block, S2, threads=2)
+    layers, meta = detect(block, S2, Params(seb_fraction=0.5), threads=2)
     seb, toc, og = layers["SEB"], layers["FSCTOC"], layers["FSCOG"]
     hole = (block.green == NODATA) | (block.red == NODATA) | (block.swir == NODATA)
     assert set(np.unique(seb)) <= {0, 100, 205, 255}
@@ -140,6 +140,25 @@ def test_mode_plus_survives_and_is_consistent(case):
     np.testing.assert_array_equal(layers["QCTOC"][~fraction], toc[~fraction])
     assert layers["QCTOC"][fraction].max(initial=0) <= 3
     assert 0 <= meta["snow_percent"] <= 100 and 0 <= meta["cloud_percent"] <= 100
+
+
+def test_far_above_the_snow_line_less_snow_is_called_snow():
+    """Dirty snow looks like thin snow; thin snow is near the snow line."""
+    b = white(mountain(1))
+    b = replace(b, relief=np.zeros_like(b.relief))
+    for name, value, ground in (("green", 4400, 900), ("red", 4400, 800), ("swir", 1750, 2400)):
+        getattr(b, name)[100:110] = value
+        getattr(b, name)[200:] = ground
+    dirty = {}
+    for line in (0.0, 2500.0):
+        layers, _ = detect(b, S2, Params(snow_line=line))
+        dirty[line] = layers["SEB"][100:110], layers["FSCTOC"][100:110]
+        fixed = detect(b, S2, Params(snow_line=line, seb_fraction=0.5))[0]["SEB"][100:110]
+        assert (fixed == 0).all()
+    assert ((dirty[0.0][1] > 30) & (dirty[0.0][1] < 50)).all()
+    far = b.dem[100:110] > 900
+    assert far.any() and (dirty[0.0][0][far] == 100).all()
+    assert (dirty[2500.0][0] == 0).all()
 
 
 def test_extremes_in_plus():

@@ -8,9 +8,10 @@ import pytest
 from processes import cube as cubes
 from processes.errors import ProcessError
 from processes.kernels.lis_detect import FINE, JOINT
-from processes.lis import fsc, snow_line
+from processes.lis import fsc, mixture, snow_line
 from processes.lis.grids import coarse, halve, triangle
 from processes.lis.line import elevation_bins, regional_snow_line, snow_line_margin, snow_line_of_bins
+from processes.lis.mixture import law_of_scene
 from processes.lis.params import NODATA, Params
 from processes.lis.relief import relief_shade
 from tests.bench.lis_scene import cast_shadow, fractal
@@ -48,10 +49,12 @@ def test_bins_of_a_flat_scene():
     assert snow_line_of_bins(bins, Params()) is None
 
 
-def mixtures(law, n=40000, seed=0, sky=1.0):
-    """Joint histogram of NDSI and green of random mixtures under a law."""
+def mixtures(law, n=40000, seed=0, sky=1.0, least=0.0):
+    """Joint histogram of NDSI and green of random mixtures under a law, their fractions, NDSI and green."""
     rng = np.random.default_rng(seed)
-    f = np.concatenate([rng.random(n // 2), np.zeros(n // 4), np.ones(n // 4)])
+    f = np.concatenate(
+        [rng.uniform(least, 1, n // 2), np.zeros(n // 4) if least == 0 else np.ones(n // 4), np.ones(n // 4)]
+    )
     green = 0.09 + f * (0.9 - 0.09)
     swir = 0.24 + f * (0.09 - 0.24)
     if law == "tanh":
@@ -63,30 +66,60 @@ def mixtures(law, n=40000, seed=0, sky=1.0):
     j = np.clip((green * (FINE if sky < 1 else 1) * JOINT // 2).astype(int), 0, JOINT - 1)
     joint = np.zeros((JOINT, JOINT), np.int64)
     np.add.at(joint, (i, j), 1)
-    return joint, f, ndsi
+    return joint, f, ndsi, green
 
 
-def rmse(table, f, ndsi):
-    found = ndsi > 0.15
-    return np.sqrt(np.mean((table[(100 * ndsi[found]).astype(int)] / 100 - f[found]) ** 2))
+def rmse(percent, f):
+    return np.sqrt(np.mean((percent / 100 - f) ** 2))
+
+
+def by_place(table, green, ndsi, fine=1):
+    i = np.clip(((ndsi + 1) * JOINT // 2).astype(int), 0, JOINT - 1)
+    return table[i, np.clip((green * fine * JOINT // 2).astype(int), 0, JOINT - 1)]
 
 
 @pytest.mark.parametrize("law", ["linear", "tanh"])
-def test_the_law_that_fits_is_taken(law):
-    lit, f, ndsi = mixtures(law)
-    dark, f_dark, ndsi_dark = mixtures(law, sky=0.2)
-    name, tables = fsc.law_of_scene(np.stack([lit, dark]), "auto")
-    assert name == ("unmix" if law == "linear" else "tanh")
-    if law == "linear":
-        assert rmse(tables[0], f, ndsi) < 0.05 < rmse(fsc.tanh_table(), f, ndsi)
-    assert rmse(tables[1], f_dark, ndsi_dark) < min(0.08, rmse(fsc.tanh_table(), f_dark, ndsi_dark))
+def test_one_estimate_serves_both_laws_of_mixing(law):
+    lit, f, ndsi, green = mixtures(law)
+    dark, f_dark, ndsi_dark, green_dark = mixtures(law, sky=0.2)
+    name, _, tables = law_of_scene(np.stack([lit, dark]), "auto")
+    assert name == "mixture"
+    found, shaded = ndsi > 0.15, ndsi_dark > 0.15
+    assert rmse(by_place(tables[0], green, ndsi)[found], f[found]) < 0.05
+    assert rmse(by_place(tables[1], green_dark, ndsi_dark, FINE)[shaded], f_dark[shaded]) < 0.08
+    # NDSI alone needs to know the law
+    linear = fsc.linear_tables(np.stack([lit, dark]))[0][(100 * ndsi[found]).astype(int)]
+    published = fsc.tanh_table()[(100 * ndsi[found]).astype(int)]
+    right, wrong = (linear, published) if law == "linear" else (published, linear)
+    assert rmse(right, f[found]) < 0.055 < rmse(wrong, f[found])
+
+
+def test_ground_under_shade_follows_from_the_sun_where_it_is_all_snow():
+    lit, *_ = mixtures("linear")
+    dark, f, ndsi, green = mixtures("linear", sky=0.2)
+    white, *_ = mixtures("linear", sky=0.2, least=0.5)
+    members = [mixture.shade_members(j, mixture.lit_members(lit)) for j in (dark, white)]
+    assert members[1].ground == pytest.approx(members[0].ground, rel=0.35)
+    table = mixture.table(members[1], FINE)
+    assert rmse(by_place(table, green, ndsi, FINE), f) < 0.1
+
+
+def test_fraction_grows_with_brightness_and_with_ndsi_between_the_end_members():
+    members = mixture.Members((0.09, 0.24), (0.9, 0.09), (0.01, 0.02), (0.02, 0.01), 0.1)
+    table = mixture.table(members).astype(int)
+    at = np.linspace(0.05, 0.95, 19)
+    green, swir = 0.09 + at * 0.81, 0.24 - at * 0.15
+    percent = by_place(table, green, (green - swir) / (green + swir))
+    assert (np.diff(percent) > 0).all() and np.abs(percent / 100 - at).max() < 0.05
+    assert table[195, 199] == 100  # brighter than any mixture: still a decision, not an underflow
+    assert table[60, 9] == 0
 
 
 def test_too_little_to_judge_is_the_published_law():
     empty = np.zeros((2, JOINT, JOINT), np.int64)
     for law in ("auto", "unmix", "tanh"):
-        name, tables = fsc.law_of_scene(empty, law)
-        assert name == "tanh" and (tables == fsc.tanh_table()).all()
+        name, tables, tables_2d = law_of_scene(empty, law)
+        assert name == "tanh" and (tables == fsc.tanh_table()).all() and tables_2d.size == 0
 
 
 def test_published_law():
