@@ -9,6 +9,8 @@ import time
 import uuid
 
 from flask import Flask, Response, g, request
+from psycopg.errors import DiskFull
+from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from backend.api.render import reply
@@ -17,6 +19,7 @@ from backend.serverlog import request_id
 from processes.errors import ProcessError
 
 LOG = logging.getLogger("tuile.request")
+RETRY_AFTER = 5  # seconds a client is told to wait for a database that does not answer
 GZIP_MIN = 1024  # bytes below which compression is not worth it
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -45,7 +48,11 @@ def install(app: Flask, *, metadata_blueprints: frozenset[str]) -> None:
         g.started, g.request_id = time.perf_counter(), str(uuid.uuid4())
         request_id.set(g.request_id)
         # Also for unknown paths and without login: this runs before a missing route is noticed.
-        return Response(status=204) if request.method == "OPTIONS" else None
+        if request.method == "OPTIONS":
+            return Response(status=204)
+        if "\0" in request.path or any("\0" in v for v in request.args.values()):  # no database takes it
+            raise OpenEOError("NotFound", "There is nothing at an address with the character U+0000.")
+        return None
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -61,6 +68,7 @@ def install(app: Flask, *, metadata_blueprints: frozenset[str]) -> None:
     app.register_error_handler(OpenEOError, _openeo_error)
     app.register_error_handler(ProcessError, lambda error: _openeo_error(OpenEOError.of(error)))
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(OperationalError, _database_error)
     app.register_error_handler(Exception, _crash)
 
 
@@ -81,6 +89,20 @@ def _http_error(error: HTTPException) -> Response:
     }.get(status, error.description or "The request could not be understood.")
     code = CODES.get(status, "ContentInvalid" if status < 500 else "Internal")
     return _openeo_error(OpenEOError(code, told, status=status))
+
+
+def _database_error(error: OperationalError) -> Response:
+    """The database is away, busy for too long, or its disk is full: nothing was stored, and later it may work."""
+    if "disk is full" in str(error.orig) or isinstance(error.orig, DiskFull):
+        told = OpenEOError("StorageFailure", "The server's disk is full. Tell its operator, and try again later.")
+    else:
+        told = OpenEOError(
+            "InfrastructureBusy",
+            f"The server's database does not answer. Try again in {RETRY_AFTER} seconds.",
+            headers={"Retry-After": str(RETRY_AFTER)},
+        )
+    LOG.error("database: %s", error.orig, extra={"tuile": {"error": told.id, "status": told.status}})
+    return reply(told.to_json(), told.status, headers=told.headers)
 
 
 def _crash(error: Exception) -> Response:

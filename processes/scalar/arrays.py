@@ -25,7 +25,6 @@ from processes.scalar.values import (
     same_label,
 )
 
-
 MOST_ELEMENTS = 1_000_000  # of an array written in a graph: they are Python objects, for each pixel in a callback
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from flask.testing import FlaskClient
+from psycopg.errors import DiskFull
+from sqlalchemy.exc import OperationalError
 
 from backend.errors import OpenEOError
 from backend.serverlog import JsonFormatter
@@ -57,6 +61,10 @@ def test_preflight_everywhere_without_login(server: Server, path: str) -> None:
         ("GET", f"{API}/collections?limit=x", {}, 400, "ParameterInvalid"),
         ("GET", f"{API}/collections?limit={'9' * 40}", {}, 400, "ParameterInvalid"),
         ("GET", f"{API}/processes/u:x/none", {}, 404, "ProcessGraphNotFound"),
+        ("GET", f"{API}/jobs/a%00b", {}, 404, "NotFound"),
+        ("GET", f"{API}/collections/DEM/items/a%00b", {}, 404, "NotFound"),
+        ("GET", f"{API}/collections/DEM/items?datetime=%00", {}, 404, "NotFound"),
+        ("GET", f"{API}/credentials/basic", {"auth": ("a\0", "b")}, 403, "CredentialsInvalid"),
         ("POST", f"{API}/validation", {}, 400, "ContentInvalid"),
         ("POST", f"{API}/validation", {"data": "{", "content_type": "application/json"}, 400, "ContentInvalid"),
         ("POST", f"{API}/validation", {"json": [1]}, 400, "ContentInvalid"),
@@ -136,6 +144,28 @@ def test_crash_tells_an_id_and_nothing_else(
     lines = [json.loads(JsonFormatter().format(r)) for r in caplog.records]
     crash = next(x for x in lines if x.get("error") == answer.json["id"])
     assert "secret detail" in crash["stacktrace"] and crash["level"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), 500, "StorageFailure"),
+        (DiskFull("could not extend file"), 500, "StorageFailure"),
+        (sqlite3.OperationalError("database is locked"), 503, "InfrastructureBusy"),
+        (psycopg.OperationalError("connection refused at db.internal"), 503, "InfrastructureBusy"),
+    ],
+)
+def test_a_database_in_trouble(
+    server: Server, alice: FlaskClient, monkeypatch: pytest.MonkeyPatch, said: Exception, status: int, code: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("INSERT", {}, said)
+
+    monkeypatch.setattr("backend.store.jobs.create", fail)
+    answer = alice.post(f"{API}/jobs", json={"process": PROCESS})
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+    assert str(said) not in answer.text and answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert ("Retry-After" in answer.headers) == (status == 503)
 
 
 def test_error_ids_and_requests_are_in_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
