@@ -1,0 +1,74 @@
+"""openeo-processes-dask for `tests.bench.processes_vs_dask`, its callbacks as its executors bind them."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import dask
+import dask.array as da
+import numpy as np
+import rioxarray  # noqa: F401
+import xarray as xr
+from common import installed
+from openeo_pg_parser_networkx.pg_schema import ParameterReference
+from openeo_processes_dask.process_implementations.core import process
+from openeo_processes_dask.process_implementations.arrays import array_interpolate_linear
+from openeo_processes_dask.process_implementations.cubes import (
+    aggregate_spatial,
+    aggregate_temporal_period,
+    apply,
+    apply_dimension,
+    ndvi,
+    reduce_dimension,
+)
+from openeo_processes_dask.process_implementations.math import add, mean, median, normalized_difference, quantiles
+from vs_common import EPSG, PROBABILITIES, WORKLOADS, coords, ordered, polygons, values
+
+__all__ = ["WORKLOADS"]
+_state = {}
+
+
+def versions():
+    return installed("openeo-processes-dask", "xarray", "dask", "xvec", "numpy")
+
+
+def prepare(spec):
+    chunks = (-1, -1, spec["block"], spec["block"])
+    cube = xr.DataArray(da.from_array(values(spec), chunks=chunks, name=False), coords(spec), ["t", "bands", "y", "x"])
+    _state["cube"] = cube.rio.write_crs(EPSG)
+    _state["polygons"] = polygons(spec)
+
+
+def _array(function, **more):
+    return partial(process(function), data=ParameterReference(from_parameter="data"), **more)
+
+
+def _number(function, y):
+    return partial(process(function), x=ParameterReference(from_parameter="x"), y=y)
+
+
+def run(workload, spec, out):
+    cube = _state["cube"]
+    with dask.config.set(scheduler="threads", num_workers=spec["threads"]):
+        if workload == "ndvi":
+            result = ndvi(cube, nir="B08", red="B04")
+        elif workload == "add":
+            result = apply(cube, _number(add, 1))
+        elif workload == "difference":
+            result = apply(cube, _number(normalized_difference, 0.3))
+        elif workload == "median":
+            result = reduce_dimension(cube, _array(median), "t")
+        elif workload == "quantiles":
+            result = apply_dimension(cube, _array(quantiles, probabilities=PROBABILITIES), "t")
+        elif workload == "interpolation":
+            result = apply_dimension(cube.isel(bands=[0]), _array(array_interpolate_linear), "t")
+        elif workload == "zonal":
+            result = aggregate_spatial(cube, copy.deepcopy(_state["polygons"]), _array(mean))
+        else:
+            result = aggregate_temporal_period(cube, _array(mean), "month")
+        _state["result"] = result.compute()
+
+
+def array(workload, spec, out):
+    np.save(out / "result.npy", ordered(_state["result"]))
