@@ -123,6 +123,75 @@ def _gaps(clear, day, gap, last):
 
 
 @njit(nogil=True, cache=True)
+def _periods(kw, sw, bw, days, length):
+    """Follow the states of a pixel from change to change.
+
+    Parameters
+    ----------
+    kw, sw, bw : words of known, snow and bare slots; days : day of each slot; ``length`` of the season
+
+    Returns
+    -------
+    Days of snow; first and last day of the longest period (the first of equal ones); periods; edges up and down within
+    the season.
+    """
+    total, periods, turns = np.int64(0), 0, 0
+    best, best_first, best_last = np.int64(0), np.int64(0), np.int64(0)
+    at = _next(kw, 0)
+    is_snow = ((sw[at >> 6] >> np.uint64(at & 63)) & np.uint64(1)) == 1
+    begin = np.int64(-1000000)
+    while True:
+        change = _next(bw, at) if is_snow else _next(sw, at)
+        if change < 0:
+            stop = np.int64(1000000)
+        else:
+            before = _before(kw, change)
+            width_days = days[change] - days[before]
+            # halfway belongs to the snow
+            stop = days[before] + (width_days // 2 + 1 if is_snow else (width_days + 1) // 2)
+        if is_snow:
+            a = begin if begin > 0 else np.int64(0)
+            b = stop if stop < length else np.int64(length)
+            if b > a:
+                total += np.int64(b - a)
+                periods += 1
+                turns += (a > 0) + (b < length)
+                if b - a > best:
+                    best, best_first, best_last = b - a, a, b - 1
+        if change < 0:
+            break
+        begin, at, is_snow = stop, change, not is_snow
+    return total, best_first, best_last, periods, turns
+
+
+@njit(nogil=True, cache=True)
+def _lasting(cw, sw, may):
+    """1 where every clear observation from slot ``may`` on is snow and there is one, else 0."""
+    lasting, some = True, False
+    for w in range(may >> 6, cw.shape[0]):
+        after = np.uint64(0xFFFFFFFFFFFFFFFF)
+        if w == may >> 6:
+            after <<= np.uint64(may & 63)
+        lasting &= (cw[w] & after & ~sw[w]) == 0
+        some |= (cw[w] & after & sw[w]) != 0
+    return 1 if lasting and some else 0
+
+
+@njit(nogil=True, cache=True)
+def _row_gaps(clear, days, length, gap, last, seen):
+    """Longest stretch without a clear observation and the day of the last one, for a row of pixels."""
+    gap[:] = 0
+    last[:] = -1
+    for k in range(days.shape[0]):
+        if 0 <= days[k] < length:
+            bit = np.uint8(1 << (k & 7))
+            row = clear[k >> 3]
+            for x in range(row.shape[0]):
+                seen[x] = (row[x] & bit) != 0
+            _gaps(seen, days[k], gap, last)
+
+
+@njit(nogil=True, cache=True)
 def season_rows(planes, slots, days, length, heights, low, high, use_fill, may, edges, out, first, last_row):
     """Season layers of rows ``first`` .. ``last_row``.
 
@@ -142,12 +211,8 @@ def season_rows(planes, slots, days, length, heights, low, high, use_fill, may, 
     known = np.zeros((words * 8, width), np.uint8)
     snow = np.zeros((words * 8, width), np.uint8)
     gap, last, seen = np.empty(width, np.int16), np.empty(width, np.int16), np.empty(width, np.bool_)
-    cw, kw, sw, bw = (
-        np.empty(words, np.uint64),
-        np.empty(words, np.uint64),
-        np.empty(words, np.uint64),
-        np.empty(words, np.uint64),
-    )
+    cw, kw = np.empty(words, np.uint64), np.empty(words, np.uint64)
+    sw, bw = np.empty(words, np.uint64), np.empty(words, np.uint64)
     for y in range(first, last_row):
         clear[:] = 0
         known[:] = 0
@@ -157,15 +222,7 @@ def season_rows(planes, slots, days, length, heights, low, high, use_fill, may, 
         if use_fill:
             for k in range(m):
                 _fill(heights[y], k, low[k], high[k], clear, known, snow)
-        gap[:] = 0
-        last[:] = -1
-        for k in range(m):
-            if 0 <= days[k] < length:
-                bit = np.uint8(1 << (k & 7))
-                row = clear[k >> 3]
-                for x in range(width):
-                    seen[x] = (row[x] & bit) != 0
-                _gaps(seen, days[k], gap, last)
+        _row_gaps(clear, days, length, gap, last, seen)
         for x in range(width):
             observed = np.int64(0)
             for w in range(words):
@@ -180,44 +237,11 @@ def season_rows(planes, slots, days, length, heights, low, high, use_fill, may, 
                 for layer in (0, 1, 2, 4, 6, 7, 8):
                     out[layer, y, x] = 0 if edges else NODATA
                 continue
-            total, periods, turns = np.int64(0), 0, 0
-            best, best_first, best_last = np.int64(0), np.int64(0), np.int64(0)
-            at = _next(kw, 0)
-            is_snow = ((sw[at >> 6] >> np.uint64(at & 63)) & np.uint64(1)) == 1
-            begin = np.int64(-1000000)
-            while True:
-                change = _next(bw, at) if is_snow else _next(sw, at)
-                if change < 0:
-                    stop = np.int64(1000000)
-                else:
-                    before = _before(kw, change)
-                    width_days = days[change] - days[before]
-                    # halfway belongs to the snow
-                    stop = days[before] + (width_days // 2 + 1 if is_snow else (width_days + 1) // 2)
-                if is_snow:
-                    a = begin if begin > 0 else np.int64(0)
-                    b = stop if stop < length else np.int64(length)
-                    if b > a:
-                        total += np.int64(b - a)
-                        periods += 1
-                        turns += (a > 0) + (b < length)
-                        if b - a > best:
-                            best, best_first, best_last = b - a, a, b - 1
-                if change < 0:
-                    break
-                begin, at, is_snow = stop, change, not is_snow
+            total, best_first, best_last, periods, turns = _periods(kw, sw, bw, days, length)
             out[0, y, x] = total
             out[1, y, x] = best_first if total > 10 else 0
             out[2, y, x] = best_last if total > 10 else 0
             out[4, y, x] = turns if edges else periods
             out[6, y, x] = max(gap[x], length - 1 - last[x])
             out[7, y, x] = length - 1 - last[x] if last[x] >= 0 else NODATA
-            lasting, some = True, False
-            for w in range(words):
-                after = np.uint64(0xFFFFFFFFFFFFFFFF)
-                if w == may >> 6:
-                    after <<= np.uint64(may & 63)
-                if w >= may >> 6:
-                    lasting &= (cw[w] & after & ~sw[w]) == 0
-                    some |= (cw[w] & after & sw[w]) != 0
-            out[8, y, x] = 1 if lasting and some else 0
+            out[8, y, x] = _lasting(cw, sw, may)

@@ -119,8 +119,8 @@ def snow_line_margin(
 ) -> float:
     """How far from the regional snow line a pixel must be for its state to be sure, metres.
 
-    Nine tenths of the pixels on the wrong side (bare above, snow below; counts per bin between the edges ``z``) lie closer
-    than this; at least two bins, at most ``largest``. One number for both sides, so that filling does not lengthen or
+    Nineteen in twenty of the pixels on the wrong side (bare above, snow below; counts per bin between the edges ``z``) lie
+    closer than this; at least two bins, at most ``largest``. One number for both sides, so that filling does not lengthen or
     shorten the season.
     """
     centres = (z[:-1] + z[1:]) / 2
@@ -130,7 +130,7 @@ def snow_line_margin(
     least = 2.0 * float(z[1] - z[0])
     if total[-1] == 0:
         return least
-    reach = np.abs(centres - line)[order][np.searchsorted(total, 0.9 * total[-1])]
+    reach = np.abs(centres - line)[order][np.searchsorted(total, 0.95 * total[-1])]
     return float(np.clip(reach, least, largest))
 
 
