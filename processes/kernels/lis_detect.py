@@ -174,6 +174,23 @@ def _least_fraction(height, limits):
 
 
 @njit(nogil=True, cache=True)
+def _codes(v, snow, cloudy, little, strict):
+    """What a pixel is for the fractions and for SEB: too ``little`` snow is none, or cloud again where it was."""
+    kept = snow and not (strict and v & BACK)
+    code = 255 if v & NONE else 100 if kept else 205 if cloudy else 0
+    if code != 100 or not little:
+        return code, code
+    return (205, 205) if cloudy else (100, 0)
+
+
+@njit(nogil=True, cache=True)
+def _expert(v, p1, p2, refine, slope, ice):
+    """Bits of the layer EXPERT."""
+    bits = (1 if p1 else 0) | (2 if p2 else 0) | (4 if v & CLOUD1 else 0) | (8 if refine else 0)
+    return bits | (16 if v & ALLC else 0) | (32 if slope else 0) | (64 if ice else 0)
+
+
+@njit(nogil=True, cache=True)
 def _write(out, y, x, code, found, percent, fraction, ground, bits, tree, qc_toc, qc_og, expert):
     """Layers of one pixel, see `LAYERS`; the first, SEB, is written by the caller."""
     index = bits & 127
@@ -258,12 +275,7 @@ def second_pass(
             if unsure:
                 toc = 100
             cloudy = refine or (v & BACK) != 0
-            kept = snow and not (strict and v & BACK)
-            code = 255 if v & NONE else 100 if kept else 205 if cloudy else 0
-            little = code == 100 and toc < _least_fraction(height, limits)
-            if little and cloudy:
-                code = 205
-            seb = 0 if little and code == 100 else code
+            code, seb = _codes(v, snow, cloudy, toc < _least_fraction(height, limits), strict)
             out[0, y, x] = seb
             if code != 255:
                 tally[0] += 1
@@ -277,6 +289,5 @@ def second_pass(
             bits = (
                 (flag & 7) | (8 if 90 < tree <= 100 else 0) | (16 if seb == 100 and v & RAW else 0) | (64 if sh else 0)
             )
-            expert = (1 if p1 else 0) | (2 if p2 else 0) | (4 if v & CLOUD1 else 0) | (8 if refine else 0)
-            expert |= (16 if allc else 0) | (32 if flag & 8 else 0) | (64 if ice else 0)
+            expert = _expert(v, p1, p2, refine, flag & 8, ice)
             _write(out, y, x, code, found, percent, fraction, ground, bits, tree, qc_toc, qc_og, expert)

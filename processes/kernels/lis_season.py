@@ -76,7 +76,7 @@ def _before(words, stop):
     return (w << 6) + 63 - np.int64(_clz(masked))  # type: ignore[call-arg]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _word(bytes_, w, x):
     """Bits of word ``w`` of a pixel."""
     out = np.uint64(0)
@@ -122,7 +122,7 @@ def _gaps(clear, day, gap, last):
         last[x] = byte_day if seen else last[x]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _periods(kw, sw, bw, days, length):
     """Follow the states of a pixel from change to change.
 
@@ -164,7 +164,7 @@ def _periods(kw, sw, bw, days, length):
     return total, best_first, best_last, periods, turns
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _lasting(cw, sw, may):
     """1 where every clear observation from slot ``may`` on is snow and there is one, else 0."""
     lasting, some = True, False
