@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 TUNING = (101, 102, 103, 104, 105, 106, 107, 108)
 # 901..906 were reported on before the rules changed for the second time: they are not unseen any more
 UNSEEN = (1301, 1302, 1303, 1304, 1305, 1306, 1307, 1308)
+UNSEEN_ICE = (1401, 1402, 1403, 1404)  # for the ice option, whose rule changed after 1301..1308 were reported on
 
 # blue, green, red, NIR (8A), SWIR surface reflectance
 SNOW = (0.92, 0.90, 0.88, 0.78, 0.09)

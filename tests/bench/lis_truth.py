@@ -1,6 +1,6 @@
 """Snow detection against the truth of synthetic scenes (labelled points: `tests.bench.lis_points`).
 
-    python -m tests.bench.lis_truth [--tuning] [--relit 1] [--shared FOLDER]
+    python -m tests.bench.lis_truth [--tuning] [--seeds 1401 1402 1403 1404] [--relit 1] [--shared FOLDER]
 
 Prints mode ``plus`` beside mode ``lis``, which is let-it-snow 1.11 pixel by pixel (see tests/unit/processes/lis/
 test_parity.py), on seeds that were not looked at while thresholds were chosen, and the figures that the
@@ -135,7 +135,7 @@ def main() -> None:
     )
     parser.add_argument("--shared", type=Path, default=Path(__file__).parents[3] / "shared")
     options = parser.parse_args()
-    synthetic(TUNING if options.tuning else UNSEEN, options.relit)
+    synthetic(options.seeds or (TUNING if options.tuning else UNSEEN), options.relit)
     fixtures(options.shared)
 
 
