@@ -130,6 +130,7 @@ def _raster(path: Path) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tuning", action="store_true", help="use the seeds that thresholds were chosen on")
+    parser.add_argument("--seeds", type=int, nargs="+", help="other seeds, for instance UNSEEN_ICE of lis_scene")
     parser.add_argument(
         "--relit", type=float, default=0.25, help="power of cos(i) left on sunny slopes (1: uncorrected)"
     )
