@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
+from processes import heap
 from processes.callback import LabeledArray, is_pointwise, merge_of
 from processes.merging import ACCUMULATORS
 from processes.probe import answer, array_dtype, decode, decoded_dtype, of_nothing
@@ -359,6 +360,9 @@ def pull(
             self.put, self.ndim, self.lock = write[index], ndim, Lock()
             self.encode = encode[index] if encode else lambda _, block: block
 
+        def __dask_tokenize__(self) -> str:
+            return _unique("target")  # dask would pickle it, and all modules it refers to, to name it
+
         def __setitem__(self, where: tuple[slice, ...], block: np.ndarray) -> None:
             nonlocal done, stopped
             if stopped:
@@ -387,5 +391,6 @@ def pull(
         arrays.append(values if values.ndim else values[None])
         targets.append(Target(n, values.ndim))
     total = sum(a.npartitions for a in arrays)
-    with dask.config.set(scheduler=scheduler if scheduler in ("threads", "sync") else None, num_workers=threads):
+    chosen = scheduler if scheduler in ("threads", "sync") else None
+    with heap.kept(), dask.config.set(scheduler=chosen, num_workers=threads):
         da.store(arrays, targets, lock=False, compute=True, return_stored=False)  # type: ignore[arg-type]

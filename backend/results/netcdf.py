@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.results import describe
+from backend.results import deflate, describe
 from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Output, Target
 from backend.results.layout import CRS, Chunker, layout
@@ -22,6 +22,7 @@ class NetCdf(Output):
 
         self.layout = layout(data, "netCDF")
         self.cube, self.path = self.layout.cube, target.path("nc")
+        self.deflate = deflate.encoder(int(options["level"]))
         self.level, self.chunker = int(options["level"]), Chunker(self.layout, target.store())
         # HDF5's own lock keeps one thread in it at a time; track_order is what the netCDF library expects
         self._hdf = h5py.File(self.path, "w", libver=("earliest", "v110"), track_order=True)
@@ -45,15 +46,15 @@ class NetCdf(Output):
         if shape.crs is not None:
             self.file.create_variable(CRS, (), "i4", data=np.int32(0)).attrs.update(shape.crs)
         for name, attrs in zip(shape.names, shape.attrs):
-            deflate: dict[str, Any] = {"compression": "gzip", "compression_opts": self.level, "shuffle": True}
+            filters: dict[str, Any] = {"compression": "gzip", "compression_opts": self.level, "shuffle": True}
             if not self.level:  # as it is: a filter that does nothing still costs a pass over the bytes
-                deflate = {}
+                filters = {}
             made = self.file.create_variable(
                 name,
                 shape.dims,
                 shape.cube.dtype,
                 fillvalue=None if shape.fill is None else shape.cube.dtype.type(shape.fill),
-                **({"chunks": shape.chunks} | deflate if shape.dims else {}),
+                **({"chunks": shape.chunks} | filters if shape.dims else {}),
             )
             made.attrs.update(attrs)
 
@@ -65,15 +66,13 @@ class NetCdf(Output):
 
     def _compress(self, tile: np.ndarray) -> bytes | np.ndarray:
         """What HDF5's filters shuffle and deflate would make of a chunk (edge chunks are whole in the file)."""
-        import imagecodecs
-
         height, width = self.layout.chunks[-2:]
         if tile.shape != (height, width):
             tile = np.pad(tile, ((0, height - tile.shape[0]), (0, width - tile.shape[1])), mode="edge")
         if not self.level:
             return np.ascontiguousarray(tile)
         bytes_ = tile.view("u1").reshape(-1, tile.dtype.itemsize)
-        return bytes(imagecodecs.zlib_encode(bytes_.T.tobytes(), level=self.level))
+        return self.deflate(bytes_.T.tobytes())
 
     def write(self, where: tuple[slice, ...], payload: Any) -> None:
         for variable, start, data in payload:

@@ -3,7 +3,7 @@
 A `Spool` keeps compressed tiles in the order they were made; `assemble` writes the header and copies the tiles to
 their places without decoding them. Layout after the TIFF 6.0 and BigTIFF specifications, OGC 21-026 (COG) and GDAL's
 COG driver: a structural-metadata block behind the header, every tile between its size and its last four bytes (so a
-reader gets many tiles with one range request). Compression and predictors are imagecodecs' (libdeflate, zstd).
+reader gets many tiles with one range request). Compression and predictors are imagecodecs' (libdeflate, zstd) and ISA-L's (deflate 1).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 from odc.geo.geobox import GeoBox
+
+from backend.results import deflate
 
 ASCII, SHORT, LONG, DOUBLE, LONG8 = 2, 3, 4, 12, 16
 _STRUCT = {ASCII: "s", SHORT: "H", LONG: "I", DOUBLE: "d", LONG8: "Q"}
@@ -50,7 +52,7 @@ def encoder(dtype: np.dtype, tile: int, compression: str, level: int | None, pre
     pack: Callable[[Any], bytes] = {
         "none": lambda data: data.tobytes(),
         "lzw": imagecodecs.lzw_encode,
-        "deflate": lambda data: imagecodecs.deflate_encode(data, level=level),
+        "deflate": deflate.encoder(level),
         "zstd": lambda data: imagecodecs.zstd_encode(data, level=level),
     }[compression]
     number = predictor_of(dtype, compression, predictor)
