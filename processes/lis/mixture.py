@@ -4,7 +4,7 @@ NDSI alone needs a law of mixing (linear, or the published tanh) and fails in re
 the noise. Brightness alone fails where illumination differs. Both are taken here for what they are worth: green and SWIR of
 a pixel are a snow and a ground spectrum, each with the scatter it shows in the scene, mixed by an unknown fraction and
 lit by an unknown amplitude; the estimate is the mean of the fraction given the two bands. Model: normal
-compositional model (Eismann & Stein 2007, in Chang, Hyperspectral Data Exploitation, ch. 6; Eches et al. 2010, IEEE
+compositional model (Eismann & Stein 2007, in Chang, Hyperspectral Data Exploitation; Eches et al. 2010, IEEE
 Trans. Image Process. 19, 1403-1413); amplitude as the shade end-member of Adams et al. 1986 (J. Geophys. Res. 91, 8098).
 """
 
