@@ -91,10 +91,11 @@ snow = xr.open_dataset(run(maps, "maps"), mask_and_scale=False)
 print(dict(snow.sizes), *(n for n in snow.data_vars if n != "crs"))
 
 # %% [markdown]
-# One day of them over the relief, beside the image it was made of.
+# One day of them over the relief, beside the image it was made of. The wide band of cloud is thin cirrus, which the
+# product's mask tells and the eye hardly sees.
 
 # %%
-day = "2024-04-06"
+day = "2024-02-26"
 image = load_collection("SENTINEL2_L2A_MAJA", bands=["B04", "B03", "B02"], env=service).sel(t=day).isel(t=0)
 dem = load_collection("DEM", env=service).isel(bands=0).coarsen(y=2, x=2).mean().values
 light = np.clip(0.2 + 0.95 * LightSource(azdeg=315, altdeg=45).hillshade(dem, dx=20, dy=20), 0, 1)
