@@ -22,8 +22,9 @@ def versions():
 
 def prepare(spec):
     chunks = (-1, -1, spec["block"], spec["block"])
-    array = da.from_array(values(spec), chunks=chunks, name=False)
-    _state["cube"] = cubes.cube(array, ["t", "bands", "y", "x"], coords(spec), crs=EPSG)
+    held = values(spec)
+    for name, array in (("cube", da.from_array(held, chunks=chunks, name=False)), ("numpy", held)):
+        _state[name] = cubes.cube(array, ["t", "bands", "y", "x"], coords(spec), crs=EPSG)
     _state["polygons"] = polygons(spec)
 
 
@@ -56,7 +57,7 @@ def run(workload, spec, out):
         elif workload == "interpolation":
             result = call("apply_dimension", cube.isel(bands=[0]), _array("array_interpolate_linear"), "t")
         elif workload == "zonal":
-            result = call("aggregate_spatial", cube, _state["polygons"], _array("mean"))
+            result = call("aggregate_spatial", _state["numpy"], _state["polygons"], _array("mean"))
         else:
             result = call("aggregate_temporal_period", cube, "month", _array("mean"))
         _state["result"] = result.compute()
