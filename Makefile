@@ -19,7 +19,7 @@ demo: $(STAMP)   # SERVE=1 keeps the server up afterwards
 	@$(BIN)/tuile demo --dir demo $(if $(SERVE),--serve)
 
 test: $(STAMP) system
-	TUILE_TEST_REDIS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	TUILE_TEST_REDIS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
