@@ -4,7 +4,7 @@
 
 Each side is a process of its own in its own environment, with two threads; after a warm-up they take turns, and medians
 are told (of 9 runs below 3 s, else of 3; of one above 20 s). ratio = openeo-processes-dask / ours: how many times less
-ours takes. Ends with 1 where a target is missed in CPU seconds, the figure to trust on a shared machine.
+ours takes. Ends with 1 where a target is missed in wall or CPU seconds.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def measure(
         side.ask("array", workload=workload, spec=spec, out=str(folder))
         arrays[name] = np.load(folder / "result.npy")
     ratios = {k: told["theirs"][k] / told["ours"][k] for k in ("wall", "cpu")}
-    row = {"title": title, "wanted": wanted, "ratios": ratios, "met": round(ratios["cpu"], 1) >= wanted, **told}
+    row = {"title": title, "wanted": wanted, "ratios": ratios, "met": min(ratios.values()) >= wanted, **told}
     row["difference"] = report.difference(arrays["ours"], arrays["theirs"])
     print(
         f"{workload:14} wall {told['ours']['wall']:7.3f} s, theirs {told['theirs']['wall']:7.3f} s, ratio {ratios['wall']:6.1f}"

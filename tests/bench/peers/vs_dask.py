@@ -73,7 +73,7 @@ def run(workload, spec, out):
         elif workload == "interpolation":
             result = apply_dimension(cube.isel(bands=[0]), _array(array_interpolate_linear), "t")
         elif workload == "zonal":
-            # in blocks it holds a masked cube per polygon at once: 19 GB and more
+            # on blocks the kernel killed it at 19 GB
             result = aggregate_spatial(_state["numpy"], copy.deepcopy(_state["polygons"]), _array(mean))
         else:
             result = aggregate_temporal_period(cube, _array(mean), "month")
