@@ -143,7 +143,7 @@ def polygons(described: dict[str, Any], across: int = 10, seed: int = 5) -> list
     for k in range(across * across):
         radius = min(cell * 0.45, 260.0)
         x, y = rng.uniform(radius, cell - radius, 2) + np.array([k % across, k // across]) * cell
-        angles = np.sort(rng.uniform(0, 2 * np.pi, 6))
+        angles = (np.arange(6) + rng.uniform(-0.3, 0.3, 6)) * (np.pi / 3)  # around the centre: never crossing itself
         reach = rng.uniform(0.5, 1, 6) * radius
         left, top = described["origin"]
         ring = [(left + x + r * np.cos(a), top - y + r * np.sin(a)) for a, r in zip(angles, reach)]

@@ -22,8 +22,26 @@ from typing import Any
 
 
 def cpu_seconds() -> float:
+    """Of this process, its ended children and its living descendants."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    return sum(u.ru_utime + u.ru_stime for u in used) + living_children()
+
+
+def living_children() -> float:
+    """CPU seconds of descendants that still run (process pools)."""
+    ticks: dict[int, tuple[int, int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            ticks[int(entry.name)] = (int(fields[1]), sum(int(v) for v in fields[11:15]))
+    members, total = {os.getpid()}, 0
+    while grown := {p for p, (parent, _) in ticks.items() if parent in members} - members:
+        total += sum(ticks[p][1] for p in grown)
+        members |= grown
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def memory(field: str) -> int:

@@ -9,8 +9,8 @@ def ref(node):
     return {"from_node": node}
 
 
-def node(process, result=False, **arguments):
-    return {"process_id": process, "arguments": arguments, **({"result": True} if result else {})}
+def node(process_id, result=False, /, **arguments):
+    return {"process_id": process_id, "arguments": arguments, **({"result": True} if result else {})}
 
 
 def reducer(process):
