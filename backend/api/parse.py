@@ -142,7 +142,7 @@ def log_level(value: Mapping[str, Any]) -> str:
 
 def query_level(default: str) -> str:
     """Query parameter ``level``."""
-    return _level(request.args.get("level", default).lower(), "level")
+    return _level((request.args.get("level") or default).lower(), "level")
 
 
 def _level(value: str, name: str) -> str:
