@@ -1,4 +1,4 @@
-"""The official test cases: as published, with the shared patch, and with our corrections on top."""
+"""The official test cases: as published, the same read as meant, with the shared patch, with our corrections on top."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import json5
 
-from tests.conformance import assets
+from tests.conformance import assets, notation
 from tests.conformance.corrections import CORRECTIONS, Correction
 
-Edition = Literal["raw", "patched", "repaired"]
+# `literal`: to the letter; `raw`: the same files, their notation read as meant (`tests.conformance.notation`)
+Edition = Literal["literal", "raw", "patched", "repaired"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def resolve(value: Any, folder: Path) -> Any:
 
 @contextmanager
 def tests_folder(edition: Edition) -> Iterator[Path]:
-    """Folder of the ``*.json5`` files; a patched copy for all editions but ``raw``."""
+    """Folder of the ``*.json5`` files; a patched copy for ``patched`` and ``repaired``."""
     source = assets.definitions_folder() / "tests"
-    if edition == "raw":
+    if edition in ("literal", "raw"):
         yield source
         return
     with tempfile.TemporaryDirectory() as temporary:
@@ -79,6 +80,8 @@ def load(edition: Edition) -> list[Case]:
             content = _parse(file.read_text(encoding="utf-8"))
             for index, source in enumerate(content["tests"]):
                 case = Case(content["id"], index, resolve(source, folder))
+                if edition == "raw":
+                    case = Case(case.process, case.index, notation.as_meant(case.process, case.source))
                 if edition == "repaired" and case.id in CORRECTIONS:
                     case = Case(case.process, case.index, resolve(corrected(case).source, folder))
                 found.append(case)
