@@ -18,7 +18,7 @@ from backend.graph.parse import Graph, Node, renamed
 from backend.graph.references import Scope, is_callback, is_reference, references_in
 from backend.graph.validate import UNKNOWN, static_value
 from processes import registry
-from processes.demand import EVERYTHING, Demand
+from processes.demand import EVERYTHING, Demand, carried
 from processes.errors import ProcessError
 from processes.extents import box_in
 
@@ -43,8 +43,8 @@ class Plan:
     demands: Mapping[str, Demand]
 
 
-def make_plan(graph: Graph) -> Plan:
-    """Plan a valid graph."""
+def make_plan(graph: Graph, wanted: Demand = EVERYTHING) -> Plan:
+    """Plan a valid graph, of whose results ``wanted`` is looked at."""
     targets = [
         id for id, n in graph.nodes.items() if n.process_id in EFFECTS and not any(True for _ in graph.G.successors(id))
     ]
@@ -59,7 +59,12 @@ def make_plan(graph: Graph) -> Plan:
     edges.add_edges_from((reference, id) for id, node in kept.items() for reference in node.references)
     reduced = Graph(kept, same.get(graph.result, graph.result) if graph.result else None, edges)
     results = tuple(dict.fromkeys(same[t] for t in targets))
-    return Plan(reduced, results, _push_down(reduced, results))
+    return Plan(reduced, results, _push_down(reduced, results, wanted))
+
+
+def restricted(plan: Plan, demand: Demand) -> Plan:
+    """The plan for a part of its results only: what ``demand`` leaves out of them need not be computed."""
+    return Plan(plan.graph, plan.targets, _push_down(plan.graph, plan.targets, demand))
 
 
 def _equal_nodes(graph: Graph, needed: set[str]) -> dict[str, str]:
@@ -98,15 +103,17 @@ def _identity(value: Any, node: Node, same: Mapping[str, str]) -> Any:
     return value
 
 
-def _push_down(graph: Graph, targets: Sequence[str]) -> dict[str, Demand]:
-    demands: dict[str, Demand] = dict.fromkeys(targets, EVERYTHING)
+def _push_down(graph: Graph, targets: Sequence[str], looked_at: Demand) -> dict[str, Demand]:
+    demands: dict[str, Demand] = dict.fromkeys(targets, looked_at)
     for id in reversed(graph.order):
+        if id not in demands:  # belongs to another result than these
+            continue
         node = graph.nodes[id]
         rule = registry.get(node.process_id).demand
         wanted = rule(known_arguments(node), demands[id]) if rule else {}
         for name, argument in node.arguments.items():
             for reference in references_in(argument, node.scope):
-                demand = wanted.get(name, BARRIER)
+                demand = carried(node.process_id, demands[id], wanted.get(name, BARRIER))
                 demands[reference] = either(demands[reference], demand) if reference in demands else demand
     return demands
 
@@ -142,7 +149,6 @@ def either(a: Demand, b: Demand) -> Demand:
     bands = None if a.bands is None or b.bands is None else tuple(dict.fromkeys((*a.bands, *b.bands)))
     return Demand(
         box=box, geometries=a.geometries if a.geometries == b.geometries else None, buffer=max(a.buffer, b.buffer),
-        interval=interval, bands=bands,
-        resolution=min(a.resolution, b.resolution) if a.resolution and b.resolution and a.crs == b.crs else None,
-        crs=a.crs if a.crs == b.crs else None, whole=a.whole | b.whole,
+        interval=interval, bands=bands, whole=a.whole | b.whole, picture=a.picture and b.picture,
+        view=a.view if a.view == b.view else None,
     )  # fmt: skip

@@ -27,8 +27,8 @@ def apply_kernel_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, De
     if args.get("border") == "wrap" or not isinstance(kernel, list) or not all(isinstance(r, list) for r in kernel):
         return {"data": EVERYTHING}
     reach = max(len(kernel), *(len(r) for r in kernel)) // 2 if kernel else 0
-    # weights are for these pixels: a coarser overview would be another filter
-    return {"data": demand.with_(geometries=None, buffer=demand.buffer + reach, resolution=None, crs=None)}
+    # weights are for these pixels: of an overview they would make another filter
+    return {"data": demand.with_(geometries=None, buffer=demand.buffer + reach, view=None)}
 
 
 @process(demand=apply_kernel_demand)

@@ -42,6 +42,7 @@ class Band:
     common_name: str | None = None
     wavelength: float | None = None
     item: str = ""
+    bit_order: str | None = None  # of a CLM raster: D (Theia) or C (native MAJA writer)
 
     @property
     def integer(self) -> bool:
@@ -87,6 +88,7 @@ def _band(item: pystac.Item, asset: pystac.Asset, entry: Mapping[str, Any], name
         decode=tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in (decode or {}).items()),
         source=entry.get("tuile:source"), common_name=entry.get("eo:common_name"),
         wavelength=entry.get("eo:center_wavelength"), item=item.id,
+        bit_order=item.properties.get("tuile:clm_order") if name.startswith("CLM") else None,
     )  # fmt: skip
 
 
@@ -107,14 +109,16 @@ def grid(crs: str, height: int, width: int, transform: tuple[float, ...]) -> Geo
     return GeoBox((height, width), Affine(*transform), crs)
 
 
-def open_raster(href: str, *, own: bool | None = None) -> Any:
-    """The raster open for reading: of any format in the archive (``own``), of `PIXEL_DRIVERS` from the web."""
+def open_raster(href: str, *, own: bool | None = None, level: int | None = None) -> Any:
+    """The raster, or its overview ``level``, open for reading: of any format in the archive (``own``), of
+    `PIXEL_DRIVERS` from the web."""
     import rasterio
 
+    options = {} if level is None else {"overview_level": level}
     if own or (own is None and not href.startswith(("http://", "https://"))):
-        return rasterio.open(href)
+        return rasterio.open(href, **options)
     with rasterio.Env():
-        return rasterio.DatasetReader(href, driver=PIXEL_DRIVERS)
+        return rasterio.DatasetReader(href, driver=PIXEL_DRIVERS, **options)
 
 
 @lru_cache(maxsize=4096)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pystac
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from processes.blocks import blocks_of
-from processes.demand import WGS84_NAME, Box, Demand
+from processes.demand import WGS84_NAME, Box, Demand, View
 from processes.env import Env, LoadReport
 from processes.errors import ProcessError, parameter_invalid
 from processes.extents import (
@@ -23,6 +24,7 @@ from processes.extents import (
     parse_interval,
 )
 from processes.load.items import Band, item_bands
+from processes.load.overviews import step_of
 from processes.load.source import (
     WORKING_FACTOR,
     RasterSource,
@@ -165,10 +167,13 @@ def cube_of_items(
         if inside is None:
             raise ProcessError("NoDataAvailable", "The spatial extents in the process graph do not touch each other.")
         geobox = geobox[inside]
+    seen = viewed(geobox, env.demand.view, own.box)
     slices = time_slices(items, offered, names)
     if static:
         slices = [_flattened(slices)]
-    source = make_source(slices, names, geobox, skip_unreadable=env.limits.skip_unreadable)
+    source = make_source(
+        slices, names, seen or geobox, skip_unreadable=env.limits.skip_unreadable, overviews=seen is not None
+    )
     data = to_cube(source, env.demand, env.limits, derived_from=[i.id for i in items])
     if env.ledger is not None:
         env.ledger.append(_report(str((meta or {}).get("id", "")), items, data, source))
@@ -179,6 +184,25 @@ def cube_of_items(
 
         data = mask_polygon(data, {"type": "GeometryCollection", "geometries": list(geometries)})
     return data
+
+
+def viewed(geobox: GeoBox, view: View | None, box: Box | None) -> GeoBox | None:
+    """The grid on which the pixels of ``geobox`` are looked at; None where they are wanted as they are.
+
+    A map tile is cut to ``box``, the extent of the load. The grid of a resampling replaces the load's own where it is
+    at least twice as coarse: overviews have nothing to give to a finer one.
+    """
+    if view is None:
+        return None
+    if view.grid is not None:
+        inside = crop(view.grid, box_in(box, str(view.grid.crs))) if box is not None else (slice(None), slice(None))
+        if inside is None:
+            raise ProcessError("NoDataAvailable", "The map tile lies outside the spatial extent of the data.")
+        return view.grid[inside]
+    from processes.resample.grids import target_grid
+
+    target = target_grid(geobox, view.resolution, view.projection, view.align)
+    return target if step_of(geobox, target) >= 2 else None
 
 
 def demanded_bands(names: Sequence[str], demand: Demand, bands: Sequence[Band]) -> list[str]:

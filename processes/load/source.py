@@ -47,6 +47,7 @@ class RasterSource:
     dtype: np.dtype
     fill: float
     skip_unreadable: bool = False
+    overviews: bool = False  # pixels are only looked at: a file's overviews may stand for them
 
     @property
     def nodata(self) -> float | None:
@@ -233,8 +234,17 @@ def to_cube(source: RasterSource, demand: Demand, limits: Limits, *, derived_fro
     )  # fmt: skip
     if any(s.label > np.datetime64(0, "ns") for s in source.slices):  # when it was seen, also after time is reduced
         out.attrs["interval"] = [f"{source.slices[k].label.astype('M8[ms]')}Z" for k in (0, -1)]
+    for name, info in out.attrs.get("band_info", {}).items():
+        if orders := _bit_orders(source, name):
+            info["bit_order"] = orders.pop() if len(orders) == 1 else "mixed"
     out.attrs["resolution"] = float(abs(source.geobox.affine.a))  # a cube of one pixel has nothing else to tell it
     return out
+
+
+def _bit_orders(source: RasterSource, name: str) -> set[str]:
+    """Bit orders of the files of a band, over all dates; empty where there is none to tell."""
+    at = source.names.index(name)
+    return {b.bit_order for s in source.slices for b in s.bands[at] if b.bit_order}
 
 
 def band_info(bands: Mapping[str, Band]) -> dict[str, dict[str, Any]]:
@@ -244,16 +254,23 @@ def band_info(bands: Mapping[str, Band]) -> dict[str, dict[str, Any]]:
 
 
 def make_source(
-    slices: Sequence[Slice], names: Sequence[str], geobox: GeoBox, *, skip_unreadable: bool = False
+    slices: Sequence[Slice],
+    names: Sequence[str],
+    geobox: GeoBox,
+    *,
+    skip_unreadable: bool = False,
+    overviews: bool = False,
 ) -> RasterSource:
     """A source from slices: float32 with NaN unless every band is a class or mask, then their integer type."""
     bands = [b for s in slices for per in s.bands for b in per]
     if not bands or not all(b.integer for b in bands):
-        return RasterSource(tuple(slices), tuple(names), geobox, np.dtype("f4"), float("nan"), skip_unreadable)
+        return RasterSource(
+            tuple(slices), tuple(names), geobox, np.dtype("f4"), float("nan"), skip_unreadable, overviews
+        )
     dtype = np.result_type(*{b.out_dtype for b in bands})
     fills = {b.fill for b in bands}
     fill = fills.pop() if len(fills) == 1 else 255
-    return RasterSource(tuple(slices), tuple(names), geobox, dtype, fill, skip_unreadable)
+    return RasterSource(tuple(slices), tuple(names), geobox, dtype, fill, skip_unreadable, overviews)
 
 
 def aligned(source: GeoBox, target: GeoBox) -> bool:

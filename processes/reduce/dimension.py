@@ -41,7 +41,7 @@ def reduce_dimension(data: xr.DataArray, reducer: Callback, dimension: str, cont
 
 def whole_area(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
     """Every pixel of the input counts, at its own resolution; dates and bands pass."""
-    return {"data": demand.with_(box=None, geometries=None, buffer=0, resolution=None, crs=None)}
+    return {"data": demand.with_(box=None, geometries=None, buffer=0, view=None)}
 
 
 @process(demand=whole_area)

@@ -8,37 +8,46 @@ from typing import Any
 
 import xarray as xr
 
-from processes.demand import EVERYTHING, Box, Demand
+from processes.demand import EVERYTHING, Box, Demand, View
 from processes.errors import ProcessError
 from processes.extents import box_in, crs_name, is_geographic
 from processes.registry import process
-from processes.resample.grids import grid_of, grids_of, target_grid
+from processes.resample.grids import ALIGNS, grid_of, grids_of, target_grid
 from processes.resample.warp import warp
 
 _MARGIN = 4  # target pixels: more than any method's radius
 
 
 def resample_spatial_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
-    """Says which resolution and CRS the pixels are for; time and bands pass.
+    """Time and bands pass; for a picture by nearest neighbours also the new grid, so that a load may fill it itself.
 
     An area passes, widened, only where the new grid does not depend on the extent of the input (a new projection):
     otherwise the grid starts at a corner of the input, and cutting the input would move it.
     """
-    resolution, projection = args.get("resolution") or 0, args.get("projection")
-    steps = resolution if isinstance(resolution, (list, tuple)) else [resolution]
-    if not all(isinstance(s, (int, float)) for s in steps) or isinstance(projection, Mapping):
+    steps, projection = _pair(args.get("resolution") or 0), args.get("projection")
+    if steps is None or not (projection is None or isinstance(projection, (int, str))):
         return {"data": EVERYTHING}
-    step, largest = float(min(steps)) or None, float(max(steps))
-    crs = None
-    box = None
+    crs, box = None, None
     if projection is not None:
         try:
             crs = crs_name(projection)
-            margin = (_MARGIN + demand.buffer) * largest
-            box = _widened(demand.box, crs, margin) if demand.box and step else None
+            margin = (_MARGIN + demand.buffer) * max(steps)
+            box = _widened(demand.box, crs, margin) if demand.box and min(steps) else None
         except ProcessError:
             return {"data": EVERYTHING}
-    return {"data": demand.with_(box=box, geometries=None, buffer=0, resolution=step, crs=crs)}
+    view = None
+    method, align = args.get("method") or "near", args.get("align") or "upper-left"
+    if demand.picture and method == "near" and min(steps) > 0 and align in ALIGNS:
+        view = View(None, steps, projection, align)
+    return {"data": demand.with_(box=box, geometries=None, buffer=0, view=view)}
+
+
+def _pair(resolution: Any) -> tuple[float, float] | None:
+    """Pixel sizes along x and y; None for what is not known, or wrong."""
+    pair = resolution if isinstance(resolution, (list, tuple)) else [resolution, resolution]
+    if len(pair) != 2 or not all(isinstance(s, (int, float)) and s >= 0 for s in pair):
+        return None
+    return float(pair[0]), float(pair[1])
 
 
 def _widened(box: Box, crs: str, margin: float) -> Box:
@@ -66,7 +75,7 @@ def resample_spatial(
 def resample_cube_spatial_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
     """The target needs the area of the output; ``data`` too, with a margin where the method's reach is known."""
     target = Demand(box=demand.box, buffer=demand.buffer)
-    data = demand.with_(geometries=None, resolution=None, crs=None)
+    data = demand.with_(geometries=None, view=None)
     if args.get("method", "near") != "near":
         return {"data": data.with_(box=None, buffer=0), "target": target}
     return {"data": data.with_(box=grown(demand.box), buffer=demand.buffer + 2), "target": target}

@@ -139,13 +139,13 @@ def scale_of(source: GeoBox, target: GeoBox) -> float:
     rows, cols = target.shape
     px = np.array([cols / 2, cols / 2 + 1, cols / 2])
     py = np.array([rows / 2, rows / 2, rows / 2 + 1])
-    sx, sy = _to_pixels(source, target, px, py)
+    sx, sy = to_pixels(source, target, px, py)
     if not np.isfinite([sx, sy]).all():
         return 1.0
     return float(max(np.hypot(sx[1] - sx[0], sy[1] - sy[0]), np.hypot(sx[2] - sx[0], sy[2] - sy[0])))
 
 
-def _to_pixels(source: GeoBox, target: GeoBox, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_pixels(source: GeoBox, target: GeoBox, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixel coordinates in ``target`` -> pixel coordinates (column, row) in ``source``."""
     a = target.affine
     xs, ys = a.c + a.a * cols, a.f + a.e * rows
@@ -160,7 +160,7 @@ def source_window(source: GeoBox, part: GeoBox, method: str) -> tuple[slice, sli
     rows, cols = part.shape
     n = 9  # a lattice over the whole part: borders of strongly curved projections are not enough
     px, py = (v.ravel() for v in np.meshgrid(np.linspace(0, cols, n), np.linspace(0, rows, n)))
-    sx, sy = _to_pixels(source, part, px, py)
+    sx, sy = to_pixels(source, part, px, py)
     finite = np.isfinite(sx) & np.isfinite(sy)
     if not finite.any():
         return None
@@ -252,7 +252,7 @@ def _warp_tile(planes: np.ndarray, source: GeoBox, target: GeoBox, method: str, 
 
 def _nearest(planes: np.ndarray, source: GeoBox, target: GeoBox, fill: Any) -> np.ndarray:
     """Nearest neighbour between CRSs: the source pixel that holds each projected target centre."""
-    sx, sy = _projected_centres(source, target)
+    sx, sy = projected_centres(source, target)
     known = np.isfinite(sx) & np.isfinite(sy)
     ix = np.floor(np.where(known, sx, -1)).astype("i8")
     iy = np.floor(np.where(known, sy, -1)).astype("i8")
@@ -264,15 +264,15 @@ def _nearest(planes: np.ndarray, source: GeoBox, target: GeoBox, fill: Any) -> n
 def _area_mean(planes: np.ndarray, source: GeoBox, target: GeoBox) -> np.ndarray:
     """Average in one CRS: the pixels under each target pixel, weighted by the area they share."""
     rows, cols = target.shape
-    sx, _ = _to_pixels(source, target, np.arange(cols + 1.0), np.zeros(cols + 1))
-    _, sy = _to_pixels(source, target, np.zeros(rows + 1), np.arange(rows + 1.0))
+    sx, _ = to_pixels(source, target, np.arange(cols + 1.0), np.zeros(cols + 1))
+    _, sy = to_pixels(source, target, np.zeros(rows + 1), np.arange(rows + 1.0))
     sx, sy = (np.where(np.abs(v - np.rint(v)) < 1e-6, np.rint(v), v) for v in (sx, sy))
     out = np.empty((len(planes), rows, cols), planes.dtype)
     area_mean(planes, sy[:-1], sy[1:], sx[:-1], sx[1:], out)
     return out
 
 
-def _projected_centres(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+def projected_centres(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray]:
     """Pixel coordinates in ``source`` of all pixel centres of ``target``.
 
     Exact at nodes every few pixels and linear between; nodes are put closer until the error is below `_TOLERANCE`.
@@ -300,7 +300,7 @@ def _nodes(count: int, step: int) -> np.ndarray:
 
 def _grid(source: GeoBox, target: GeoBox, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     px, py = np.meshgrid(cols, rows)
-    sx, sy = _to_pixels(source, target, px.ravel(), py.ravel())
+    sx, sy = to_pixels(source, target, px.ravel(), py.ravel())
     return sx.reshape(px.shape), sy.reshape(px.shape)
 
 
@@ -320,8 +320,8 @@ def _between_nodes(values: np.ndarray, rows: np.ndarray, cols: np.ndarray, y: np
 def _choose(block: np.ndarray, source: GeoBox, target: GeoBox, fill: Any) -> np.ndarray:
     """Nearest neighbour in one CRS: the source pixel that holds each target centre (the lower right one of a tie)."""
     rows, cols = target.shape
-    sx, _ = _to_pixels(source, target, np.arange(cols) + 0.5, np.full(cols, 0.5))
-    _, sy = _to_pixels(source, target, np.full(rows, 0.5), np.arange(rows) + 0.5)
+    sx, _ = to_pixels(source, target, np.arange(cols) + 0.5, np.full(cols, 0.5))
+    _, sy = to_pixels(source, target, np.full(rows, 0.5), np.arange(rows) + 0.5)
     ix, iy = (np.floor(v + 1e-6).astype("i8") for v in (sx, sy))
     out = block[..., np.clip(iy, 0, source.shape[0] - 1), :][..., np.clip(ix, 0, source.shape[1] - 1)]
     outside_rows = (iy < 0) | (iy >= source.shape[0])

@@ -39,7 +39,7 @@ SHARE = 4
 
 def aggregate_spatial_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
     """The bounds of the geometries, where they are GeoJSON, and a pixel around them (for points and lines)."""
-    wanted = demand.with_(box=None, geometries=None, buffer=0, resolution=None, crs=None)
+    wanted = demand.with_(box=None, geometries=None, buffer=0, view=None)
     given = args.get("geometries")
     if isinstance(given, Mapping) and "type" in given:
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from processes import registry
 from processes.callback_graphs import labels_named, mergeable
-from processes.demand import EVERYTHING, Demand
+from processes.demand import EVERYTHING, Demand, View
 from processes.extents import box_in
 from tests.unit.processes.cubes.samples import SOUTH, WEST, Make, values
 
@@ -130,16 +130,23 @@ def test_two_cubes() -> None:
 
 
 def test_neighbours_widen_and_forget_overviews() -> None:
-    demand = FULL.with_(resolution=20.0)
+    demand = FULL.with_(view=View(resolution=(20.0, 20.0)))
     got = rule("apply_kernel", demand, kernel=[[1, 1, 1, 1, 1]])["data"]
-    assert (got.buffer, got.resolution) == (FULL.buffer + 2, None)
+    assert (got.buffer, got.view) == (FULL.buffer + 2, None)
     assert rule("apply_kernel", kernel=[[1]], border="wrap")["data"] == EVERYTHING
     assert registry.get("apply_neighborhood").demand is None
 
 
 def test_resampling_says_for_which_grid_pixels_are() -> None:
     got = rule("resample_spatial", resolution=20, projection=32632)["data"]
-    assert (got.resolution, got.crs, got.interval, got.bands) == (20, "EPSG:32632", FULL.interval, FULL.bands)
+    assert (got.view, got.interval, got.bands) == (None, FULL.interval, FULL.bands)
+    seen = FULL.with_(picture=True)
+    assert rule("resample_spatial", seen, resolution=20)["data"].view == View(resolution=(20, 20))
+    got = rule("resample_spatial", seen, resolution=[40, 20], projection=32632, method="near", align="lower-left")
+    assert got["data"].view == View(None, (40, 20), 32632, "lower-left")
+    # overviews are no mean of what the graph would take a mean of, and a view downstream is not one upstream
+    assert rule("resample_spatial", seen, resolution=20, method="average")["data"].view is None
+    assert rule("resample_spatial", FULL.with_(view=View(resolution=(9, 9))), resolution=20)["data"].view is None
     assert got.box is not None
     inner = box_in(BOX, "EPSG:32632")
     assert got.box[0] <= inner[0] - 5 * 20
@@ -185,7 +192,7 @@ def test_periods_want_all_dates() -> None:
 
 
 def test_what_looks_at_the_whole_area() -> None:
-    demand = FULL.with_(resolution=20.0)
+    demand = FULL.with_(view=View(resolution=(20.0, 20.0)))
     for id in ("reduce_spatial", "aggregate_spatial_window"):
         got = rule(id, demand, reducer=reducer("mean"), size=[2, 2])["data"]
         assert got == Demand(interval=FULL.interval, bands=FULL.bands)

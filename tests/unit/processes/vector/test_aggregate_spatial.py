@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from processes import cube as cubes
-from processes.demand import Demand
+from processes.demand import Demand, View
 from processes.env import Env, Limits
 from processes.errors import ProcessError
 from processes.load.load_geojson import load_geojson
@@ -163,8 +163,10 @@ def test_a_reducer_that_needs_too_much_is_refused_before_anything_is_read() -> N
 
 def test_demand_is_the_bounds() -> None:
     zones = geojson(box(10, 10, 30, 30))
-    wanted = aggregate_spatial_demand({"geometries": zones}, Demand(bands=("B1",), resolution=60))["data"]
-    assert wanted.bands == ("B1",) and wanted.resolution is None and wanted.buffer == 1
+    wanted = aggregate_spatial_demand({"geometries": zones}, Demand(bands=("B1",), view=View(resolution=(60, 60))))[
+        "data"
+    ]
+    assert wanted.bands == ("B1",) and wanted.view is None and wanted.buffer == 1
     assert wanted.box is not None and wanted.box[4] == "EPSG:4326"
     assert aggregate_spatial_demand({"geometries": {"from_node": "a"}}, Demand())["data"].box is None
 
