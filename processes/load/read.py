@@ -2,7 +2,8 @@
 
 Nearest neighbour everywhere: a target pixel takes the source pixel its centre falls in. On the same grid that is a
 window; on another resolution of the same CRS two index vectors; across UTM zones an index per pixel, computed once per
-block and source grid and shared by all dates and bands on it.
+block and source grid and shared by all dates and bands on it. Where pixels are only looked at they come from a file's
+overviews (`processes.load.overviews`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rasterio.windows import Window
 from processes.errors import ProcessError
 from processes.extents import EDGE, transformer
 from processes.load.items import Band, open_raster
+from processes.load.overviews import Level, level_for, step_of
 from processes.load.source import RasterSource, aligned
 from processes.probe import stored_nodata
 
@@ -85,10 +87,7 @@ def _put(
         values = read_angles(band.source, band.href, band.name, geobox)
         np.copyto(out, values, where=np.isnan(out) if holes_only else True)
         return int(np.isnan(out).sum())
-    key = id(band.geobox)  # grids are shared objects (see items.grid): hashing them by value costs more than reading
-    if key not in maps:
-        maps[key] = grid_map(band.geobox, geobox)
-    where = maps[key]
+    where = _map(band, geobox, source, maps)
     if where is None:
         return None
     dn = where.read(band)
@@ -103,6 +102,22 @@ def _put(
     free = np.isnan(target) if source.dtype.kind == "f" else target == source.fill
     np.copyto(target, values, where=where.inside & free if holes_only else where.inside)
     return int((np.isnan(out) if source.dtype.kind == "f" else out == source.fill).sum())
+
+
+def _map(band: Band, geobox: GeoBox, source: RasterSource, maps: dict[Any, Any]) -> _Grid | None:
+    """`grid_map` of a band, computed once per grid."""
+    key: Any = id(
+        band.geobox
+    )  # grids are shared objects (see items.grid): hashing them by value costs more than reading
+    level = None
+    if source.overviews:
+        if key not in maps:
+            maps[key] = step_of(band.geobox, geobox)
+        level = level_for(band, maps[key])
+        key = (key, level)
+    if key not in maps:
+        maps[key] = grid_map(band.geobox, geobox, level, near=source.overviews)
+    return maps[key]
 
 
 def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, holes_only: bool) -> int:
@@ -169,22 +184,28 @@ class _Grid:
     """Source window plus how its pixels land in the block: ``rows``/``cols`` index vectors or 2-D index arrays."""
 
     def __init__(
-        self, window: Window, place: tuple[slice, slice], rows: Any = None, cols: Any = None, inside: Any = None
-    ):
+        self, window: Window, place: tuple[slice, slice], rows: Any = None, cols: Any = None, inside: Any = None,
+        level: int | None = None,
+    ):  # fmt: skip
         self.window, self.place, self.rows, self.cols, self.inside = window, place, rows, cols, inside
+        self.level = level
 
     def read(self, band: Band) -> np.ndarray:
         """Stored numbers for the pixels of ``place``; arbitrary where ``inside`` is False."""
-        dn = read_window(band, self.window)
+        dn = read_window(band, self.window, self.level)
         if self.rows is not None:
             dn = dn[self.rows[:, None], self.cols[None, :]] if self.rows.ndim == 1 else dn[self.rows, self.cols]
         return np.ascontiguousarray(dn)
 
 
-def grid_map(source: GeoBox, target: GeoBox) -> _Grid | None:
-    """How the pixels of ``source`` (a file's grid) land in ``target`` (a block); None where they do not meet."""
+def grid_map(source: GeoBox, target: GeoBox, level: Level | None = None, *, near: bool = False) -> _Grid | None:
+    """How the pixels of ``source`` (a file's grid) land in ``target`` (a block); None where they do not meet.
+
+    ``level``: the reduced version of the file that is read. ``near``: between CRSs a hundredth of a pixel is near
+    enough (some ten times faster than to project every pixel).
+    """
     height, width = source.shape
-    if aligned(source, target):
+    if level is None and aligned(source, target):
         a, b = source.affine, target.affine
         row, col = round((b.f - a.f) / a.e), round((b.c - a.c) / a.a)
         r0, r1 = max(row, 0), min(row + target.shape[0], height)
@@ -192,32 +213,53 @@ def grid_map(source: GeoBox, target: GeoBox) -> _Grid | None:
         if r0 >= r1 or c0 >= c1:
             return None
         return _Grid(Window(c0, r0, c1 - c0, r1 - r0), (slice(r0 - row, r1 - row), slice(c0 - col, c1 - col)))
+    read = level or Level(None, (height, width))
     ys = target.affine.f + (np.arange(target.shape[0]) + 0.5) * target.affine.e
     xs = target.affine.c + (np.arange(target.shape[1]) + 0.5) * target.affine.a
     inverse: Affine = ~source.affine
     if source.crs == target.crs and not (inverse.b or inverse.d):
-        cols = np.floor(inverse.a * xs + inverse.c + EDGE).astype("i8")
-        rows = np.floor(inverse.e * ys + inverse.f + EDGE).astype("i8")
-        good_c, good_r = np.flatnonzero((cols >= 0) & (cols < width)), np.flatnonzero((rows >= 0) & (rows < height))
+        cols, good_c = _index(inverse.a * xs + inverse.c, 1, width, read)
+        rows, good_r = _index(inverse.e * ys + inverse.f, 0, height, read)
+        good_c, good_r = np.flatnonzero(good_c), np.flatnonzero(good_r)
         if not len(good_c) or not len(good_r):
             return None
         place = (slice(good_r[0], good_r[-1] + 1), slice(good_c[0], good_c[-1] + 1))
         rows, cols = rows[place[0]], cols[place[1]]
         window = Window(cols.min(), rows.min(), cols.max() - cols.min() + 1, rows.max() - rows.min() + 1)
-        return _Grid(window, place, rows - rows.min(), cols - cols.min())
-    return _warped(source, target, xs, ys)
+        if window.width == len(cols) and window.height == len(rows) and (cols[0], rows[0]) == (cols.min(), rows.min()):
+            return _Grid(window, place, level=read.number)  # every pixel of the window, in its place
+        return _Grid(window, place, rows - rows.min(), cols - cols.min(), level=read.number)
+    return _warped(source, target, xs, ys, read, near)
 
 
-def _warped(source: GeoBox, target: GeoBox, xs: np.ndarray, ys: np.ndarray) -> _Grid | None:
+def _index(at: np.ndarray, axis: int, size: int, level: Level) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel of ``level`` along an axis (0 rows, 1 columns) that holds each position (in pixels of the file), and which
+    positions the file holds; arbitrary, but inside the level, for the others."""
+    held = np.floor(at + EDGE)
+    good = (held >= 0) & (held < size)
+    if level.number is None:
+        return held.astype("i8"), good
+    reduced = np.floor((at - level.shift[axis]) / level.ratio[axis] + EDGE)
+    return np.clip(reduced, 0, level.shape[axis] - 1).astype("i8"), good
+
+
+def _warped(source: GeoBox, target: GeoBox, xs: np.ndarray, ys: np.ndarray, level: Level, near: bool) -> _Grid | None:
     height, width = source.shape
-    inverse = ~source.affine
-    grid_x, grid_y = np.meshgrid(xs, ys)
-    x, y = transformer(str(target.crs), str(source.crs)).transform(grid_x, grid_y)
-    ok = np.isfinite(x) & np.isfinite(y)
-    x, y = np.where(ok, x, 0), np.where(ok, y, 0)
-    cols = np.floor(inverse.a * x + inverse.b * y + inverse.c + EDGE).astype("i8")
-    rows = np.floor(inverse.d * x + inverse.e * y + inverse.f + EDGE).astype("i8")
-    inside = ok & (cols >= 0) & (cols < width) & (rows >= 0) & (rows < height)
+    if near:
+        from processes.resample.warp import projected_centres
+
+        sx, sy = projected_centres(source, target)
+        ok = np.isfinite(sx) & np.isfinite(sy)
+        sx, sy = np.where(ok, sx, -1), np.where(ok, sy, -1)
+    else:
+        inverse = ~source.affine
+        grid_x, grid_y = np.meshgrid(xs, ys)
+        x, y = transformer(str(target.crs), str(source.crs)).transform(grid_x, grid_y)
+        ok = np.isfinite(x) & np.isfinite(y)
+        x, y = np.where(ok, x, 0), np.where(ok, y, 0)
+        sx, sy = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
+    (cols, good_c), (rows, good_r) = _index(sx, 1, width, level), _index(sy, 0, height, level)
+    inside = ok & good_c & good_r
     if not inside.any():
         return None
     c0, r0 = cols[inside].min(), rows[inside].min()
@@ -228,30 +270,43 @@ def _warped(source: GeoBox, target: GeoBox, xs: np.ndarray, ys: np.ndarray) -> _
         np.where(inside, rows - r0, 0),
         np.where(inside, cols - c0, 0),
         None if inside.all() else inside,
+        level.number,
     )
 
 
-def read_window(band: Band, window: Window) -> np.ndarray:
-    """Stored numbers of a window of a band's file. Raises ``StorageFailure`` naming the file."""
+def read_window(band: Band, window: Window, level: int | None = None) -> np.ndarray:
+    """Stored numbers of a window of a band's file, or of its overview ``level``. Raises ``StorageFailure`` naming the file."""
     try:
-        return dataset(band.href).read(band.index, window=window)
+        return dataset(band.href, level).read(band.index, window=window)
     except (rasterio.errors.RasterioError, IndexError) as error:
-        forget(band.href)
-        raise ProcessError("StorageFailure", f"{band.href} cannot be read: {error}. The file is damaged or was removed; repair it and ingest it again.", file=band.href) from error  # fmt: skip
+        raise _unread(band, error) from error
 
 
-def dataset(href: str) -> rasterio.DatasetReader:
-    """The file, opened once per thread while it does not change."""
+def open_band(band: Band, level: int | None = None) -> rasterio.DatasetReader:
+    """The band's file, or its overview ``level``, open. Raises ``StorageFailure`` naming the file."""
+    try:
+        return dataset(band.href, level)
+    except (rasterio.errors.RasterioError, IndexError) as error:
+        raise _unread(band, error) from error
+
+
+def _unread(band: Band, error: Exception) -> ProcessError:
+    forget(band.href)
+    return ProcessError("StorageFailure", f"{band.href} cannot be read: {error}. The file is damaged or was removed; repair it and ingest it again.", file=band.href)  # fmt: skip
+
+
+def dataset(href: str, level: int | None = None) -> rasterio.DatasetReader:
+    """The file, or one of its overviews, opened once per thread while it does not change."""
     cache: OrderedDict[Any, rasterio.DatasetReader] = _local.__dict__.setdefault("files", OrderedDict())
     try:
         stamp = os.stat(href).st_mtime_ns if not href.startswith("/vsi") and "://" not in href else 0  # noqa: PTH116 (per block and file)
     except OSError:
         stamp = 0
-    key = (os.getpid(), href, stamp)
+    key = (os.getpid(), href, stamp, level)
     if key in cache:
         cache.move_to_end(key)
         return cache[key]
-    cache[key] = opened = open_raster(href)
+    cache[key] = opened = open_raster(href, level=level)
     while len(cache) > OPEN_FILES:
         cache.popitem(last=False)[1].close()
     return opened
