@@ -70,3 +70,18 @@ def take(codes, table, out):
     """table[codes] into ``out``; ``codes`` uint8, ``table`` of 256 values of the type of ``out``. One-dimensional."""
     for i in range(codes.size):
         out[i] = table[codes[i]]
+
+
+@njit(nogil=True, cache=True)
+def sum_rows(differences, first, out):
+    """Running sums along the rows of ``differences`` (h, >= first + w), from column ``first`` on, into ``out`` (h, w).
+
+    Both are of one integer type of 32 bits or fewer; sums wrap around as its arithmetic does (TIFF predictor 2).
+    """
+    for i in range(out.shape[0]):
+        total = 0
+        for j in range(first):
+            total += differences[i, j]
+        for j in range(out.shape[1]):
+            total += differences[i, first + j]
+            out[i, j] = total

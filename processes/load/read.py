@@ -1,4 +1,4 @@
-"""Read one block of a `RasterSource`: whole file windows through rasterio, values through one kernel.
+"""Read one block of a `RasterSource`: whole file windows through rasterio or `tiles`, values through one kernel.
 
 Nearest neighbour everywhere: a target pixel takes the source pixel its centre falls in. On the same grid that is a
 window; on another resolution of the same CRS two index vectors; across UTM zones an index per pixel, computed once per
@@ -23,6 +23,7 @@ from rasterio.windows import Window
 
 from processes.errors import ProcessError
 from processes.extents import EDGE, transformer
+from processes.load import tiles
 from processes.load.items import Band, open_raster
 from processes.load.overviews import Level, level_for, step_of
 from processes.load.source import RasterSource, aligned
