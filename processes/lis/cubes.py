@@ -41,12 +41,16 @@ from processes.lis.line import Histograms
 from processes.lis.params import FILL, NODATA, Params, Sensor
 from processes.lis.relief import relief_shade
 
+ENOUGH_PIXELS = 50  # that speak for a bit order
 UNIFORM = {"CLOUD": 1, "CLOUD_SHADOW": 1 | 32, "CIRRUS": 1 | 128}  # 0/1 masks -> bits of a MUSCATE cloud mask
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Planes of one date by role, lazy or not; ``cloud`` is one raster or the uniform masks by name."""
+    """Planes of one date by role, lazy or not; ``cloud`` is one raster or the uniform masks by name.
+
+    ``order_assumed``: nothing tells the bit order of the cloud raster, see `check_order`.
+    """
 
     bands: Mapping[str, Any]
     cloud: Mapping[str, Any]
@@ -55,6 +59,7 @@ class Inputs:
     tcd: Any = None
     water: Any = None
     relief: Any = None
+    order_assumed: bool = False
 
 
 def digital(values: np.ndarray, multi: int) -> np.ndarray:
@@ -151,7 +156,8 @@ def run_date(inputs: Inputs, r: Rules, sun: Sequence[Any] | None, pixel: float) 
         states.append(state)
         counts.append(dask.delayed(histograms, pure=False)(state, block, place, r))
     cells = dask.delayed(_coarse, pure=False)(blocks, places, shape, r)
-    decision = dask.delayed(_decide, pure=False)(_tree(counts), Place(0, 0, *shape), r)
+    seen = [dask.delayed(order_evidence, pure=False)(b) for b in blocks] if inputs.order_assumed else None
+    decision = dask.delayed(_decide, pure=False)(_tree(counts), Place(0, 0, *shape), r, seen)
     done = [dask.delayed(_finish, pure=False)(s, b, cells, p, decision, r) for s, b, p in zip(states, blocks, places)]
     meta = dask.delayed(_meta, pure=False)(decision, [d[1] for d in done])
     if not lazy:
@@ -209,8 +215,30 @@ def _coarse(blocks: Sequence[Block], places: Sequence[Place], shape: tuple[int, 
     return coarse(red, int(r.params.rf or r.sensor.rf))
 
 
-def _decide(counts: Histograms, place: Place, r: Rules) -> Decision:
+def _decide(counts: Histograms, place: Place, r: Rules, seen: Sequence[np.ndarray] | None = None) -> Decision:
+    if seen is not None:
+        check_order(np.sum(seen, axis=0))
     return decide(counts, place, r)
+
+
+def order_evidence(block: Block) -> np.ndarray:
+    """Pixels outside clouds (bit 1) that only Theia's bit order of CLM has, and that only the native one has: int64 (2,).
+
+    Outside clouds Theia's order sets bits 5 and 6 in shadows and never the cloud tests of bits 2 and 3; the native writer
+    has the shadows in 2 and 3 and a cloud test in 5.
+    """
+    clear = (block.cloud & 2) == 0
+    return np.array([(clear & (block.cloud & bits != 0)).sum() for bits in (32, 12)], np.int64)
+
+
+def check_order(seen: np.ndarray) -> None:
+    """Refuse a CLM raster read in Theia's bit order that shows only what the native order has (`ENOUGH_PIXELS`)."""
+    if seen[0] == 0 and seen[1] >= ENOUGH_PIXELS:
+        raise parameter_invalid(
+            "sensor",
+            f"the cloud raster looks like that of the native MAJA writer ({seen[1]} pixels with bits 2 or 3 outside clouds): "
+            "pass sensor 's2_maja_native', or 's2_muscate' if its bits are in Theia's order.",
+        )
 
 
 def _finish(state: np.ndarray, block: Block, cells: np.ndarray, place: Place, d: Decision, r: Rules) -> Any:

@@ -226,7 +226,7 @@ def second(
             p.ndsi_pass2,
             p.red_pass2 * multi,
             p.red_darkcloud * multi,
-            p.shaded_difference * multi / 10,
+            p.shaded_difference * (multi / 10 if r.plus else 1),
             100 * near,
             p.ndsi_pass1,
             100 * far,

@@ -19,7 +19,16 @@ from processes.errors import ProcessError, parameter_invalid
 from processes.kernels.lis_resample import halve_rows
 from processes.lis.cubes import UNIFORM
 from processes.lis.detect import Block
-from processes.lis.params import NODATA, Sensor, guess_sensor, sensor_of
+from processes.lis.params import (
+    NO_SWIR,
+    NODATA,
+    Sensor,
+    guess_sensor,
+    in_bit_order,
+    roles_of,
+    sensor_of,
+    with_uniform_masks,
+)
 from processes.load.items import Band, item_bands
 from processes.load.read import GDAL_OPTIONS, block_shape, decode, read_window
 
@@ -43,13 +52,19 @@ def open_item(item: pystac.Item, sensor: str = "auto") -> Source:
         family = sensor_of(sensor)
     else:
         try:
-            family = guess_sensor(bands)
+            family = guess_sensor(bands, {n: b.wavelength for n, b in bands.items()})
         except ProcessError as error:
             raise parameter_invalid("data", f"item '{item.id}': {error.message}") from None
-        if family.id == "s2_muscate" and item.properties.get("tuile:clm_order") == "C":
-            family = sensor_of("s2_maja_native")
-    swir = _one(bands, family.bands["swir"], "SWIR", item)
-    return Source(item, family, swir.geobox, bands)
+        family = in_bit_order(family, item.properties.get("tuile:clm_order"))
+    if not set(bands) & set(family.cloud):
+        family = with_uniform_masks(family)
+    roles = roles_of(family, bands, {n: b.wavelength for n, b in bands.items()})
+    if roles is None:
+        wanted = ", ".join(f"{role} ({' or '.join(names)})" for role, names in family.bands.items())
+        raise parameter_invalid(
+            "data", f"item '{item.id}' is not of sensor {family.id}, which needs {wanted}. {NO_SWIR}"
+        )
+    return Source(item, family, bands[roles["swir"]].geobox, bands)
 
 
 def _one(bands: Mapping[str, Band], names: tuple[str, ...], what: str, item: pystac.Item) -> Band:

@@ -55,8 +55,9 @@ def elevation_bins(fine: np.ndarray, dz: float) -> np.ndarray | None:
     """Rebin counts per metre: float64 (bins, 5) of centre, total, cloud, snow, no-snow; None for a flat scene.
 
     The number of bins is trunc(range / dz), their width range / number (so at least dz); the last bin holds its
-    upper edge. Edges and centres are in single precision, as in the reference: a centre that would be a whole number
-    may come out just below it, and the snow line is the whole number below.
+    upper edge. As in the histograms the reference is built on, the distance of an edge from the lowest elevation is a product
+    in single precision and all else is in double: a centre that would be a whole number may come out just below it, and the
+    snow line is the whole number below.
     """
     present = np.flatnonzero(fine[0])
     if not present.size:
@@ -66,10 +67,11 @@ def elevation_bins(fine: np.ndarray, dz: float) -> np.ndarray | None:
     if number < 1:
         return None
     width = np.float32((high - low) / number)
-    edges = np.float32(low) + np.arange(number, dtype=np.float32) * width
-    index = np.searchsorted(edges, np.arange(low, high + 1), side="right") - 1
+    edges = low + (np.arange(number + 1, dtype=np.float32) * width).astype(float)
+    edges[-1] = high
+    index = np.minimum(np.searchsorted(edges, np.arange(low, high + 1), side="right") - 1, number - 1)
     total, cloud, snow = (np.bincount(index, fine[k, low - Z_LOW : high - Z_LOW + 1], number) for k in range(3))
-    centres = (edges + width / np.float32(2)).astype(float)
+    centres = (edges[:-1] + edges[1:]) / 2
     return np.stack([centres, total, cloud, snow, total - cloud - snow], 1)
 
 

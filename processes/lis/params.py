@@ -40,7 +40,8 @@ class Params:
     strict_cloud_mask : True leaves ``back to cloud`` pixels cloud even where they are snow
     rm_snow_inside_cloud, rm_radius, rm_cloud_share, rm_min_area : pass 1.5 (pixels, share, pixels)
     shaded_snow : look for snow in relief shade
-    shaded_difference : least blue - NIR in relief shade, in **digital numbers** of the blue band x (multi / 10)
+    shaded_difference : least blue - NIR in relief shade, reflectance x 10000; in mode ``lis`` **digital numbers** of whatever
+        scale the sensor has, as the original takes it
     hillshade_lim : cos(incidence) under which a slope counts as self-shaded (``relief="incidence"``)
     fsc : ``tanh`` (Gascoin 2020), ``unmix`` (linear mixing by NDSI between the scene's own end-members) or ``auto``
         (`processes.lis.mixture`: NDSI and brightness together); mode ``lis`` always takes ``tanh``
@@ -147,7 +148,11 @@ class Sensor:
 
 _S2 = {"green": ("B03",), "red": ("B04",), "swir": ("B11",)}
 _S2_SHADED = {"blue": ("SRE_B02", "B02"), "nir": ("SRE_B8A", "B8A")}
-_L8 = {"green": ("B03", "SR_B3", "B3"), "red": ("B04", "SR_B4", "B4"), "swir": ("B06", "SR_B6", "B6")}
+_L8 = {
+    "green": ("B03", "SR_B3", "sr_band3", "B3"),
+    "red": ("B04", "SR_B4", "sr_band4", "B4"),
+    "swir": ("B06", "SR_B6", "sr_band6", "B6"),
+}
 _L8_SHADED = {"blue": ("SRE_B02", "B02", "SR_B2", "B2"), "nir": ("SRE_B05", "B05", "SR_B5", "B5")}
 _TAKE5 = {"green": ("B01", "XS1", "B1"), "red": ("B02", "XS2", "B2"), "swir": ("B04", "SWIR", "B4")}
 
@@ -209,15 +214,28 @@ SENSORS: dict[str, Sensor] = {
             shaded={"blue": ("B02", "B2"), "nir": ("B05", "B5")},
         ),
         Sensor(
-            "l8_lasrc",
+            "l8_lasrc",  # collection 1
             _L8,
             10,
             8,
-            ("pixel_qa", "QA_PIXEL", "CLM"),
+            ("pixel_qa", "PIXEL_QA"),
             all_any=0,
             all_equal=224,
             shadow_in=8,
             high=800,
+            fractional=False,
+            pixel=30.0,
+            shaded={"blue": _L8_SHADED["blue"], "nir": _L8_SHADED["nir"]},
+        ),
+        Sensor(
+            "l8_c2",  # Landsat collection 2: dilated cloud, cirrus, cloud, shadow are bits 1 to 4
+            _L8,
+            10,
+            8,
+            ("QA_PIXEL",),
+            all_any=0b11110,
+            shadow_in=16,
+            high=4,
             fractional=False,
             pixel=30.0,
             shaded={"blue": _L8_SHADED["blue"], "nir": _L8_SHADED["nir"]},
@@ -240,31 +258,74 @@ SENSORS: dict[str, Sensor] = {
 }
 
 
+# centre wavelengths (um) that a band must have for its role, where they are known
+ROLES = {"green": (0.51, 0.60), "red": (0.61, 0.70), "swir": (1.50, 1.76), "blue": (0.44, 0.52), "nir": (0.75, 0.92)}
+NO_SWIR = (
+    "LIS needs a short-wave infrared band near 1.6 um, which tells snow from clouds and bare ground; VENuS has none "
+    "(its B11 is near infrared)."
+)
+
+
 def sensor_of(name: str) -> Sensor:
     """The sensor ``name``. Raises ``ProcessParameterInvalid``."""
     if name not in SENSORS:
-        raise parameter_invalid("sensor", f"'{name}' is unknown; use one of {', '.join(SENSORS)} or auto.")
+        why = f"{NO_SWIR} Sensors: " if "ven" in name.lower() else f"'{name}' is unknown; use one of "
+        raise parameter_invalid("sensor", f"{why}{', '.join(SENSORS)} or auto.")
     return SENSORS[name]
 
 
-def guess_sensor(names: Iterable[str]) -> Sensor:
+def roles_of(sensor: Sensor, names: Iterable[str], wavelengths: Mapping[str, float | None]) -> dict[str, str] | None:
+    """Band of each role a sensor needs among ``names``; None where one is missing or has another wavelength (um)."""
+    have = set(names)
+    out = {}
+    for role, options in sensor.bands.items():
+        low, high = ROLES[role]
+        fits = (n for n in options if n in have and low <= (wavelengths.get(n) or low) <= high)
+        if (found := next(fits, None)) is None:
+            return None
+        out[role] = found
+    return out
+
+
+def guess_sensor(names: Iterable[str], wavelengths: Mapping[str, float | None] | None = None) -> Sensor:
     """The sensor whose bands and masks are among ``names``; the uniform 0/1 masks serve any sensor.
 
-    Raises ``ProcessParameterInvalid`` where none fits, telling what is missing.
+    ``wavelengths`` (um, by band) keep sensors apart that number their bands alike: B11 is short-wave infrared on
+    Sentinel-2, thermal on Landsat-8 and near infrared on VENuS. Raises ``ProcessParameterInvalid`` where none fits,
+    telling what is missing.
     """
-    have = set(names)
-    fits = [s for s in SENSORS.values() if all(have & set(options) for options in s.bands.values())]
+    have, centres = set(names), wavelengths or {}
+    fits = [s for s in SENSORS.values() if roles_of(s, have, centres)]
     for sensor in fits:
         if have & set(sensor.cloud):
             return sensor
-    # B11 is SWIR of Sentinel-2 and thermal of Landsat: Landsat has no B8A and no B12
     for sensor in fits:
-        if sensor.id != "s2_maja_native" and "CLOUD" in have:
+        if "CLOUD" in have:
             return sensor
     wanted = "; ".join(f"{s.id}: {', '.join(o[0] for o in (*s.bands.values(), s.cloud))}" for s in SENSORS.values())
+    known = [w for n in have if (w := centres.get(n))]
+    low, high = ROLES["swir"]
+    why = f"{NO_SWIR} " if known and not any(low <= w <= high for w in known) else ""
     raise parameter_invalid(
-        "data", f"the bands {', '.join(sorted(have))} are those of no sensor known here. Load one of {wanted}."
+        "data", f"the bands {', '.join(sorted(have))} are those of no sensor known here. {why}Load one of {wanted}."
     )
+
+
+def with_uniform_masks(sensor: Sensor) -> Sensor:
+    """The sensor with the bits that the 0/1 masks are turned into (`processes.lis.cubes.UNIFORM`): those of MUSCATE."""
+    return replace(
+        sensor, all_any=0xFFFF, all_equal=0, all_values=(), shadow_values=(), high_values=(), shadow_in=32, shadow_out=64,
+        high=128,
+    )  # fmt: skip
+
+
+def in_bit_order(sensor: Sensor, order: str | None) -> Sensor:
+    """The sensor for a CLM raster in the order of the native MAJA writer (``C``); as it is for Theia's (``D``, None)."""
+    if order != "C" or not sensor.id.endswith("_muscate"):
+        return sensor
+    if sensor.id == "s2_muscate":
+        return SENSORS["s2_maja_native"]
+    return replace(sensor, shadow_in=4, shadow_out=8)
 
 
 def _size(dtype: Any) -> int:
@@ -289,8 +350,8 @@ def cloud_table(sensor: Sensor, dtype: Any) -> np.ndarray:
             shadow |= (v & mask) == mask
     if sensor.high:
         high |= (v & sensor.high) == sensor.high
-    # "something flagged": any value of a bit mask, the cloud codes of a classification
-    raw = clouds | shadow | high if sensor.all_values or sensor.all_equal else v > 0
+    # "something flagged": any value of a pure cloud mask, the clouds of a raster that tells other things too
+    raw = v > 0 if sensor.all_any == 0xFFFF else clouds | shadow | high
     return (clouds * C_ALL | shadow * C_SHADOW | high * C_HIGH | raw * C_RAW).astype(np.uint8)
 
 

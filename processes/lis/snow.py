@@ -15,7 +15,17 @@ from processes import cube as cubes
 from processes.env import Env
 from processes.errors import parameter_invalid
 from processes.lis.cubes import UNIFORM, Inputs, run_cube
-from processes.lis.params import MODES, Params, Sensor, guess_sensor, sensor_of
+from processes.lis.params import (
+    MODES,
+    NO_SWIR,
+    Params,
+    Sensor,
+    guess_sensor,
+    in_bit_order,
+    roles_of,
+    sensor_of,
+    with_uniform_masks,
+)
 from processes.lis.terrain import archive_bands, find_dem, reproject_plane, warp_class, warp_dem
 from processes.registry import process
 
@@ -69,7 +79,7 @@ def lis_snow(
     settings = Params.of(params)
     names = [str(n) for n in cubes.labels(data, cubes.bands_dim(data))]
     mask_names = _band_names(cloud_mask)
-    family = guess_sensor([*names, *mask_names]) if sensor == "auto" else sensor_of(sensor)
+    family, assumed = _family(data, cloud_mask, [*names, *mask_names], sensor)
     grid = cubes.geobox_of(data)
     service = env or Env()
     elevation = _elevation(dem, data, grid, service, mode)
@@ -81,13 +91,42 @@ def lis_snow(
     for k, label in enumerate(cubes.labels(data, time) if time else [None]):
         here = data.isel({time: k}) if time else data
         planes = _planes(here)
-        bands = _roles(planes, family)
+        bands = _roles(planes, family, _told(data, "wavelength"))
         clouds = _clouds(planes, cloud_mask, label, family)
         geo = next((planes[n] for n in family.geo if n in planes), None)
         sun = _sun(sun_angles, planes)
-        inputs = Inputs(bands, clouds, geo, elevation, trees, wet, shade)
+        inputs = Inputs(bands, clouds, geo, elevation, trees, wet, shade, assumed)
         dates.append((label, inputs, sun if settings.shaded_snow else None))
+    if set(dates[0][1].cloud) <= set(UNIFORM):
+        family = with_uniform_masks(family)
     return run_cube(dates, data, family, settings, mode)
+
+
+def _told(data: xr.DataArray | None, key: str) -> dict[str, Any]:
+    """What ``band_info`` of a cube says of its bands."""
+    info = {} if data is None else data.attrs.get("band_info", {})
+    return {str(n): told[key] for n, told in info.items() if key in told}
+
+
+def _family(data: xr.DataArray, mask: xr.DataArray | None, names: Sequence[str], sensor: str) -> tuple[Sensor, bool]:
+    """The sensor asked for or recognised, with the bit order that the collection tells of its CLM raster.
+
+    Second: whether it does not tell, so that Theia's order is assumed (and checked, `processes.lis.cubes.check_order`).
+    """
+    if sensor != "auto":
+        return sensor_of(sensor), False
+    family = guess_sensor(names, _told(data, "wavelength"))
+    raster = next((n for n in family.cloud if n in names), None)
+    if raster is None or not raster.startswith("CLM"):
+        return family, False
+    order = {**_told(data, "bit_order"), **_told(mask, "bit_order")}.get(raster)
+    if order == "mixed":
+        raise parameter_invalid(
+            "sensor",
+            f"the dates' {raster} rasters are in two bit orders (Theia's and the native MAJA writer's). Load the bands "
+            "CLOUD, CLOUD_SHADOW and CIRRUS instead, or run lis_snow on the collection as it is loaded.",
+        )
+    return in_bit_order(family, order), order is None
 
 
 def _band_names(data: xr.DataArray | None) -> list[str]:
@@ -113,13 +152,12 @@ def _planes(data: xr.DataArray) -> dict[str, Any]:
     return {str(n): ordered[k] for k, n in enumerate(cubes.labels(data, band))}
 
 
-def _roles(planes: Mapping[str, Any], sensor: Sensor) -> dict[str, Any]:
-    out = {}
-    for role, options in sensor.bands.items():
-        found = next((n for n in options if n in planes), None)
-        if found is None:
-            raise parameter_invalid("data", f"sensor {sensor.id} needs a {role} band, one of {', '.join(options)}.")
-        out[role] = planes[found]
+def _roles(planes: Mapping[str, Any], sensor: Sensor, wavelengths: Mapping[str, float]) -> dict[str, Any]:
+    roles = roles_of(sensor, planes, wavelengths)
+    if roles is None:
+        wanted = ", ".join(f"{role} ({' or '.join(options)})" for role, options in sensor.bands.items())
+        raise parameter_invalid("data", f"sensor {sensor.id} needs the bands {wanted}. {NO_SWIR}")
+    out = {role: planes[name] for role, name in roles.items()}
     extra = {role: next((n for n in names if n in planes), None) for role, names in sensor.shaded.items()}
     if extra and all(extra.values()):
         out.update({role: planes[name] for role, name in extra.items() if name})
@@ -137,8 +175,6 @@ def _clouds(planes: Mapping[str, Any], mask: xr.DataArray | None, label: Any, se
     for source in offered:
         if raw := next((n for n in sensor.cloud if n in source), None):
             return {raw: source[raw]}
-    if sensor.id == "s2_maja_native":  # its bits differ from those the uniform masks are turned into
-        raise parameter_invalid("sensor", "s2_maja_native needs its own cloud raster, CLD or CLM.")
     for source in offered:
         if "CLOUD" in source:
             return {n: source[n] for n in UNIFORM if n in source}

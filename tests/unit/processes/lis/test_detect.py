@@ -265,6 +265,8 @@ def test_tables_of_the_sensors():
     assert [int(scl[v]) for v in (0, 3, 4, 8, 9, 10, 11)] == [0, 11, 0, 9, 9, 13, 0]
     lasrc = cloud_table(SENSORS["l8_lasrc"], np.uint16)
     assert [int(lasrc[v]) for v in (0, 32, 224, 8, 800, 864)] == [0, 0, 9, 10, 12, 12]
+    second = cloud_table(SENSORS["l8_c2"], np.uint16)  # 21824 is clear land, 22280 cloud, 23888 shadow, 30048 snow
+    assert [int(second[v]) for v in (21824, 22280, 23888, 30048)] == [0, 9, 11, 0]
     native = cloud_table(SENSORS["s2_maja_native"], np.uint8)
     assert [int(native[v]) for v in (5, 9, 33)] == [11, 11, 9]
     old = cloud_table(SENSORS["take5"], np.uint8)
@@ -281,7 +283,9 @@ def test_tables_of_the_sensors():
         (["B03", "B04", "B06", "CLM"], "l8_muscate"),
         (["B03", "B04", "B06", "NUA"], "l8_muscate_old"),
         (["XS1", "XS2", "SWIR", "NUA"], "take5"),
-        (["B03", "B04", "B06", "QA_PIXEL"], "l8_lasrc"),
+        (["B03", "B04", "B06", "QA_PIXEL"], "l8_c2"),
+        (["B03", "B04", "B06", "PIXEL_QA"], "l8_lasrc"),
+        (["sr_band3", "sr_band4", "sr_band6", "pixel_qa"], "l8_lasrc"),
     ],
 )
 def test_sensor_is_recognised(names, sensor):
