@@ -62,6 +62,14 @@ class Settings(BaseSettings):
     sync_slots: int = Field(2, ge=1, description="Synchronous requests computed at once.")
     sync_max_pixels: int = Field(100_000_000, description="Input pixels above which a synchronous request is refused.")
     max_nodes: int = Field(10_000, description="Nodes a process graph may have.")
+    tile_slots: int = Field(
+        default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, description="Blocks of map tiles computed at once."
+    )
+    tile_max_pixels: int = Field(
+        100_000_000, description="Input values (dates x bands x pixels) one block of map tiles (512 x 512) may read."
+    )
+    tile_cache: int = Field(512 << 20, ge=0, description="Bytes of map tiles kept on disk for each user.")
+    max_services: int = Field(50, ge=0, description="Web services a user may have.")
     result_ttl: int = Field(7 * 86400, description="Seconds a signed result URL is valid.")
     skip_unreadable: bool = Field(
         False, description="Leave out unreadable tiles with a warning instead of failing the job."

@@ -17,11 +17,12 @@ from typing import Any
 
 from backend.errors import OpenEOError
 from backend.jobs.handover import environment
-from backend.jobs.messages import Broken, Done, Failed, Log, Outcome, Pending, Progress
+from backend.jobs.messages import Log, Progress
 from backend.settings import Settings
 
 # One block per thread is what runs in parallel; libraries that start threads of their own only get in the way.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
+CHILD = "backend.jobs.child"
 POLL = 0.1  # seconds between looks at the clock while a request runs
 # The plan keeps to TUILE_MEMORY_LIMIT; what has no plan (an array of 1e10 numbers written in a graph) must not take the
 # machine down with it. Twice the limit, and what libraries alone may hold.
@@ -47,13 +48,13 @@ class Died(Exception):
 
 
 class ComputeProcess:
-    """One child process (`backend.jobs.child`). Used by one thread at a time."""
+    """One child process (``module``, by default the one of jobs). Used by one thread at a time."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, module: str = CHILD):
         ours, theirs = socket.socketpair()
         with theirs:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "backend.jobs.child", str(theirs.fileno())],
+                [sys.executable, "-m", module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env={**_ONE_THREAD, **os.environ, **environment(settings)},
                 stdin=subprocess.DEVNULL,
@@ -78,8 +79,8 @@ class ComputeProcess:
         log: Callable[[Log], None],
         progress: Callable[[float], None],
         check: Callable[[], None],
-    ) -> Outcome:
-        """Run a request and wait for its outcome.
+    ) -> Any:
+        """Run a request and wait for its outcome (of jobs: `backend.jobs.messages.Outcome`).
 
         ``check`` is called several times per second; what it raises ends the wait (kill the process then). Raises
         `Died`, also for a process that must be killed because it takes far more memory than it may.
@@ -100,7 +101,7 @@ class ComputeProcess:
                         log(entry)
                     case Progress(share):
                         progress(share)
-                    case Done() | Pending() | Failed() | Broken() as outcome:
+                    case outcome:
                         return outcome
         except (EOFError, BrokenPipeError, ConnectionResetError):
             code = self._wait()
@@ -131,10 +132,11 @@ class Spares:
     ----------
     settings : what processes are started with
     runs : requests a process may serve before it is replaced (a fresh one leaks nothing)
+    module : what the processes run
     """
 
-    def __init__(self, settings: Settings, runs: int = 1):
-        self._settings, self._runs = settings, runs
+    def __init__(self, settings: Settings, runs: int = 1, module: str = CHILD):
+        self._settings, self._runs, self._module = settings, runs, module
         self._idle: list[ComputeProcess] = []
         self._lock, self._closed = Lock(), False
 
@@ -142,7 +144,7 @@ class Spares:
         """Have ``count`` processes ready (they import on their own time)."""
         with self._lock:
             while not self._closed and len(self._idle) < count:
-                self._idle.append(ComputeProcess(self._settings))
+                self._idle.append(ComputeProcess(self._settings, self._module))
 
     def take(self) -> ComputeProcess:
         """A living process; started now if none is at hand."""
@@ -152,7 +154,7 @@ class Spares:
                 if process.alive:
                     return process
                 process.kill()
-        return ComputeProcess(self._settings)
+        return ComputeProcess(self._settings, self._module)
 
     def give_back(self, process: ComputeProcess) -> None:
         """Keep a process that finished a request in good order, unless it has served enough or holds much memory."""
