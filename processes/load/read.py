@@ -278,7 +278,9 @@ def _warped(source: GeoBox, target: GeoBox, xs: np.ndarray, ys: np.ndarray, leve
 def read_window(band: Band, window: Window, level: int | None = None) -> np.ndarray:
     """Stored numbers of a window of a band's file, or of its overview ``level``. Raises ``StorageFailure`` naming the file."""
     try:
-        return dataset(band.href, level).read(band.index, window=window)
+        source = dataset(band.href, level)
+        pixels = tiles.read(source, band.index, window) if level is None else None
+        return source.read(band.index, window=window) if pixels is None else pixels
     except (rasterio.errors.RasterioError, IndexError) as error:
         raise _unread(band, error) from error
 
