@@ -1,0 +1,1 @@
+"""Atmospheric correction in the manner of MAJA: what runs at full resolution."""
