@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -32,7 +33,10 @@ def split(where: Sequence[Condition]) -> tuple[list[sa.ColumnElement[bool]], lis
 
 def _push(column: sa.Column[Any], op: str, value: Any) -> sa.ColumnElement[bool]:
     if op == "in":
-        return column.in_(list(value))
+        return column.in_([v for v in value if _comparable(column, v)])
+    if not all(_comparable(column, v) for v in (value if op == "between" else [value])):
+        # databases disagree about text beside numbers; as everywhere here it is no match (for != : anything known is)
+        return column.is_not(None) if op == "!=" else sa.false()
     if op == "between":
         return column.between(value[0], value[1])
     if op == "=":
@@ -40,6 +44,12 @@ def _push(column: sa.Column[Any], op: str, value: Any) -> sa.ColumnElement[bool]
     if op == "!=":
         return column != value
     return column.op(op, is_comparison=True)(value)
+
+
+def _comparable(column: sa.Column[Any], value: Any) -> bool:
+    if isinstance(column.type, sa.String):
+        return isinstance(value, str)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {

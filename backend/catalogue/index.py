@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pystac
@@ -21,9 +21,11 @@ from shapely.geometry.base import BaseGeometry
 from backend.catalogue import tables
 from backend.catalogue.build import iso
 from backend.catalogue.conditions import Condition, split
+from backend.catalogue.facts import Facts, columns, of_collection
 from backend.catalogue.metadata import describe
 from backend.catalogue.records import EPOCH, drop, insert, micros
 from backend.catalogue.tables import COLUMNS, collection, document, halves, item, metadata, places_for, product
+from backend.catalogue.upgrade import upgrade
 from backend.store.db import Database
 from processes.errors import ProcessError
 
@@ -173,10 +175,14 @@ class Catalogue:
         ]
 
     def pairs(
-        self, a: str, b: str, bbox: Bbox | None = None, interval: Interval | None = None, max_hours: float = 24.0
-    ) -> list[Pair]:
-        """Passes of two collections over one place at most ``max_hours`` apart, ordered by instant of ``a``, then ``b``."""
-        first, second = (self._passes(c, bbox, interval, ()) for c in (a, b))
+        self, a: str, b: str, bbox: Bbox | None = None, interval: Interval | None = None, max_hours: float = 24.0,
+        where: Sequence[Condition] = (),
+    ) -> list[Pair]:  # fmt: skip
+        """Passes of two collections over one place at most ``max_hours`` apart, ordered by instant of ``a``, then ``b``.
+
+        ``where`` holds for the items of both; as in `dates`.
+        """
+        first, second = (self._passes(c, bbox, interval, where) for c in (a, b))
         reach, low, out = int(max_hours * 3_600_000_000), 0, []
         for start, key in first:
             while low < len(second) and second[low][0] < start - reach:
@@ -265,10 +271,10 @@ class Catalogue:
         if sa.inspect(self.engine).has_table("catalogue_meta"):
             with self.engine.connect() as connection:
                 found = connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema")).scalar()
-            if found == tables.SCHEMA_VERSION:
-                return
+            if found is not None and found != tables.SCHEMA_VERSION:
+                self._upgrade()
             if found is not None:
-                raise ProcessError("Internal", f"The catalogue was made by another version of Tuile (schema {found}); delete it and run 'tuile ingest' again.")  # fmt: skip
+                return
         with self._write() as connection:
             if connection.dialect.name == "postgresql":  # two processes may start at once
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7104031)"))
@@ -280,10 +286,19 @@ class Catalogue:
                     [{"key": "schema", "value": tables.SCHEMA_VERSION}, {"key": "generation", "value": "0"}],
                 )
 
+    def _upgrade(self) -> None:
+        with self._write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7104031)"))
+            version = sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema")
+            found = connection.execute(version).scalar_one()
+            if found != tables.SCHEMA_VERSION and not upgrade(connection, found):
+                raise ProcessError("Internal", f"The catalogue was made by another version of Tuile (schema {found}); delete it and run 'tuile ingest' again.")  # fmt: skip
+
     def _documents(self) -> dict[str, dict[str, Any]]:
         """Metadata of every collection: from memory, else from the database, else made again and kept in both."""
         c = collection.c
-        query = sa.select(c.id, c.number, c.static, c.generation, c.described_generation, c.described_at).order_by(c.id)
+        query = sa.select(c.id, c.number, c.static, c.generation).order_by(c.id)
         with self.engine.connect() as connection:
             rows = connection.execute(query).all()
         with self._lock:
@@ -296,23 +311,30 @@ class Catalogue:
             return out
 
     def _describe(self, row: Any) -> tuple[int, dict[str, Any]]:
-        """(generation, metadata) of one collection. While a large one is being filled, metadata may lag a minute."""
-        lag = row.described_at is not None and time.time() - row.described_at < MAX_LAG
+        """(generation, metadata) of one collection. While a large one loses items, metadata may lag a minute."""
         with self.engine.connect() as connection:
-            if row.described_generation == row.generation or (lag and self._is_large(connection, row.number)):
-                text = connection.execute(
-                    sa.select(collection.c.described).where(collection.c.number == row.number)
-                ).scalar()
-                return row.described_generation, json.loads(text or "{}")
-            made = describe(connection, row.number, row.id, row.static)
-        values = {"described": json.dumps(made), "described_generation": row.generation, "described_at": time.time()}
-        same = (collection.c.number == row.number) & (collection.c.generation == row.generation)
+            c = collection.c
+            query = sa.select(c.generation, c.described, c.described_generation, c.described_at, c.shrunk, c.facts, c.facts_upto, c.facts_shrunk)  # fmt: skip
+            known = connection.execute(query.where(c.number == row.number)).one()
+            if known.described_generation == known.generation:
+                return known.generation, json.loads(known.described)
+            grown = known.facts is not None and known.facts_shrunk == known.shrunk
+            lag = known.described_at is not None and time.time() - known.described_at < MAX_LAG
+            if not grown and lag and self._is_large(connection, row.number):
+                return known.described_generation, json.loads(known.described)
+            kept = (Facts.load(known.facts), known.facts_upto) if grown else (None, 0)
+            upto = connection.execute(sa.select(sa.func.max(item.c.number)).where(item.c.number > kept[1])).scalar()
+            facts = of_collection(connection, row.number, *kept)
+            made = describe(connection, row.number, row.id, row.static, facts)
+        values = {"described": json.dumps(made), "described_generation": known.generation, "described_at": time.time()}
+        kept_facts = columns(facts, max(upto or 0, kept[1]), known.shrunk)
+        same = (collection.c.number == row.number) & (collection.c.generation == known.generation)
         try:
             with self._write() as connection:
-                connection.execute(sa.update(collection).where(same).values(**values))
+                connection.execute(sa.update(collection).where(same).values(**values, **kept_facts))
         except sa.exc.OperationalError as error:  # a read-only database: every process makes its own
             logging.getLogger(__name__).info("collection metadata could not be kept: %s", error.orig)
-        return row.generation, made
+        return known.generation, made
 
     def _is_large(self, connection: sa.Connection, number: int) -> bool:
         beyond = sa.select(item.c.number).where(item.c.collection == number).offset(LARGE).limit(1)
@@ -381,4 +403,38 @@ def _touches(geometry: dict[str, Any] | None, area: BaseGeometry) -> bool:
 
 
 def _to_item(found: dict[str, Any]) -> pystac.Item:
-    return pystac.Item.from_dict(found, preserve_dict=False, migrate=False)
+    """The item of a document that this index wrote (already migrated, without links): a third of pystac's own reading."""
+    properties = found["properties"]
+    when = properties.get("datetime")
+    known = (
+        "type",
+        "stac_version",
+        "stac_extensions",
+        "id",
+        "geometry",
+        "bbox",
+        "collection",
+        "links",
+        "assets",
+        "properties",
+    )
+    out = pystac.Item(
+        found["id"], found.get("geometry"), found.get("bbox"), None if when is None else _moment(when), properties,
+        stac_extensions=found.get("stac_extensions"), collection=found.get("collection"),
+        extra_fields={k: v for k, v in found.items() if k not in known},
+    )  # fmt: skip
+    for key, fields in found["assets"].items():
+        asset = pystac.Asset(
+            fields.pop("href"), fields.pop("title", None), fields.pop("description", None), fields.pop("type", None),
+            fields.pop("roles", None), fields,
+        )  # fmt: skip
+        asset.owner = out
+        out.assets[key] = asset
+    for link in found.get("links") or ():
+        out.add_link(pystac.Link.from_dict(link))
+    return out
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -12,13 +12,12 @@ import sqlalchemy as sa
 from backend.catalogue.bands import ANGLES, MASKS
 from backend.catalogue.build import ALWAYS, EXTENSIONS, iso
 from backend.catalogue.declared import declared
+from backend.catalogue.facts import Facts
 from backend.catalogue.records import EPOCH
-from backend.catalogue.tables import band, item
+from backend.catalogue.tables import band
 
 STAC_VERSION = "1.1.0"
 DATACUBE = "https://stac-extensions.github.io/datacube/v2.2.0/schema.json"
-MAX_INSTANTS = 1000  # instants listed in cube:dimensions; above, the extent alone
-MAX_VALUES = 200  # values listed in a summary
 BAND_FIELDS = ("eo:common_name", "eo:center_wavelength", "eo:full_width_half_max", "gsd", "data_type", "nodata", "unit",
                "raster:scale", "raster:offset", "description")  # fmt: skip
 
@@ -37,25 +36,25 @@ QUERYABLES: dict[str, dict[str, Any]] = {
 }
 
 
-def describe(connection: sa.Connection, number: int, id: str, static: bool) -> dict[str, Any]:
-    """Metadata of one collection that has items."""
+def describe(connection: sa.Connection, number: int, id: str, static: bool, facts: Facts) -> dict[str, Any]:
+    """Metadata of one collection that has items; ``facts`` are those of its items."""
     known = declared(id)
     bands = _bands(connection, number)
-    of = (item.c.collection == number) & ~item.c.hidden
-    bbox = _bbox(connection, of)
-    extent = [ALWAYS[0], ALWAYS[1]] if static else _interval(connection, of)
+    bbox = facts.bbox
+    extent = [ALWAYS[0], ALWAYS[1]] if static else [_text(facts.first), _text(facts.last)]
     dimensions: dict[str, Any] = {
         "x": {"type": "spatial", "axis": "x", "extent": [bbox[0], bbox[2]], "reference_system": 4326},
         "y": {"type": "spatial", "axis": "y", "extent": [bbox[1], bbox[3]], "reference_system": 4326},
     }
     if not static:
+        # closed: clients and validators stumble over null
         dimensions["t"] = {"type": "temporal", "extent": extent}
-        if instants := _instants(connection, of):
-            dimensions["t"]["values"] = instants
+        if facts.instants:
+            dimensions["t"]["values"] = list(dict.fromkeys(_text(v) for v in sorted(facts.instants.values())))
     if bands:
         dimensions["bands"] = {"type": "bands", "values": [b["name"] for b in bands]}
     used = {k for b in bands for k in b} | {"proj:"}
-    summaries = _summaries(connection, of, bands)
+    summaries = _summaries(facts, bands)
     return {
         "type": "Collection",
         "stac_version": STAC_VERSION,
@@ -73,6 +72,10 @@ def describe(connection: sa.Connection, number: int, id: str, static: bool) -> d
         "item_assets": _item_assets(bands),
         "links": [dict(link) for link in known.links],
     }  # fmt: skip
+
+
+def _text(start: int) -> str:
+    return iso(EPOCH + timedelta(microseconds=start))
 
 
 def _bands(connection: sa.Connection, number: int) -> list[dict[str, Any]]:
@@ -112,45 +115,10 @@ def _item_assets(bands: list[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def _bbox(connection: sa.Connection, of: sa.ColumnElement[bool]) -> list[float]:
-    c = item.c
-    query = sa.select(sa.func.min(c.west), sa.func.min(c.south), sa.func.max(c.east), sa.func.max(c.north),
-                      sa.func.count().filter(c.west > c.east)).where(of)  # fmt: skip
-    west, south, east, north, crossing = connection.execute(query).one()
-    return [-180.0, south, 180.0, north] if crossing else [west, south, east, north]
-
-
-def _interval(connection: sa.Connection, of: sa.ColumnElement[bool]) -> list[str]:
-    """First and last instant. Closed: clients and validators stumble over null."""
-    low, high = connection.execute(sa.select(sa.func.min(item.c.start), sa.func.max(item.c.start)).where(of)).one()
-    return [iso(EPOCH + timedelta(microseconds=v)) for v in (low, high)]
-
-
-def _instants(connection: sa.Connection, of: sa.ColumnElement[bool]) -> list[str]:
-    key = sa.func.coalesce(item.c.datatake, item.c.id)
-    first = sa.func.min(item.c.start).label("first")
-    found = (
-        connection.execute(sa.select(first).where(of).group_by(key).order_by(first).limit(MAX_INSTANTS + 1))
-        .scalars()
-        .all()
-    )
-    if len(found) > MAX_INSTANTS:
-        return []
-    return list(dict.fromkeys(iso(EPOCH + timedelta(microseconds=v)) for v in found))
-
-
-def _summaries(connection: sa.Connection, of: sa.ColumnElement[bool], bands: list[dict[str, Any]]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    c = item.c
-    for key, column in (("platform", c.platform), ("sat:relative_orbit", c.relative_orbit), ("sat:orbit_state", c.orbit_state),
-                        ("grid:code", c.tile), ("proj:code", c.code)):  # fmt: skip
-        query = sa.select(column).where(of, column.is_not(None)).distinct().order_by(column).limit(MAX_VALUES + 1)
-        values = connection.execute(query).scalars().all()
-        if values and len(values) <= MAX_VALUES:
-            out[key] = list(values)
-    low, high = connection.execute(sa.select(sa.func.min(c.cloud_cover), sa.func.max(c.cloud_cover)).where(of)).one()
-    if low is not None:
-        out["eo:cloud_cover"] = {"minimum": low, "maximum": high}
+def _summaries(facts: Facts, bands: list[dict[str, Any]]) -> dict[str, Any]:
+    out: dict[str, Any] = {name: sorted(values) for name, values in facts.values.items() if values}
+    for name, (low, high) in facts.ranges.items():
+        out[name] = {"minimum": low, "maximum": high}
     if gsd := sorted({b["gsd"] for b in bands if b.get("gsd")}):
         out["gsd"] = gsd
     return out

@@ -6,9 +6,10 @@ Every function works inside the caller's transaction.
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from shapely.geometry import shape
 
 from backend.catalogue.build import utc
-from backend.catalogue.tables import Places, band, collection, document, item, product
+from backend.catalogue.tables import COLUMNS, Places, band, collection, document, item, product
 from processes.errors import ProcessError
 
 Bbox = tuple[float, float, float, float]
@@ -28,8 +29,10 @@ VERSION_DIGITS = 8
 def insert(connection: sa.Connection, places: Places, path: str, items: Sequence[pystac.Item]) -> None:
     keys: set[tuple[int, str]] = set()
     rows = []
+    first = {str(each.collection_id): each for each in items}
+    numbers = {id: _collection_number(connection, first[id]) for id in sorted(first)}
     for each in items:
-        number = _collection_number(connection, each)
+        number = numbers[str(each.collection_id)]
         row = _row(each, number, path)
         row["number"] = connection.execute(sa.insert(item).values(**row).returning(item.c.number)).scalar_one()
         rows.append(row)
@@ -38,8 +41,8 @@ def insert(connection: sa.Connection, places: Places, path: str, items: Sequence
         connection.execute(sa.insert(document).values(number=row["number"], json=zlib.compress(text.encode(), 6)))
         _describe_bands(connection, number, each)
     places.put(connection, rows)
-    _supersede(connection, keys)
-    _note_change(connection, {number for number, _ in keys})
+    hidden = _supersede(connection, keys)
+    _note_change(connection, {number for number, _ in keys}, shrunk=hidden)
 
 
 def _describe_bands(connection: sa.Connection, number: int, each: pystac.Item) -> None:
@@ -54,7 +57,13 @@ def _describe_bands(connection: sa.Connection, number: int, each: pystac.Item) -
 
 
 def _collection_number(connection: sa.Connection, each: pystac.Item) -> int:
-    found = connection.execute(sa.select(collection.c.number).where(collection.c.id == each.collection_id)).scalar()
+    """Number of an item's collection, made where there is none.
+
+    Its row stays locked until the transaction ends (PostgreSQL), so that item numbers of one collection become visible
+    in their order: what describes a collection looks at the numbers behind the last it saw.
+    """
+    own = sa.select(collection.c.number).where(collection.c.id == each.collection_id).with_for_update()
+    found = connection.execute(own).scalar()
     if found is not None:
         return found
     made = (
@@ -77,21 +86,27 @@ def drop(connection: sa.Connection, places: Places, paths: Sequence[str]) -> Non
             connection.execute(sa.delete(item).where(item.c.number.in_(part)))
         connection.execute(sa.delete(product).where(product.c.path == path))
     _supersede(connection, keys)
-    _note_change(connection, {number for number, _ in keys})
+    touched = {number for number, _ in keys}
+    _note_change(connection, touched, shrunk=touched)
     empty = ~sa.exists().where(item.c.collection == collection.c.number)
     for number in connection.execute(sa.select(collection.c.number).where(empty)).scalars().all():
         connection.execute(sa.delete(band).where(band.c.collection == number))
         connection.execute(sa.delete(collection).where(collection.c.number == number))
 
 
-def _note_change(connection: sa.Connection, numbers: Iterable[int]) -> None:
-    for number in numbers:
+def _note_change(connection: sa.Connection, numbers: Iterable[int], *, shrunk: Container[int]) -> None:
+    for number in sorted(numbers):
         changed = sa.update(collection).where(collection.c.number == number)
-        connection.execute(changed.values(generation=collection.c.generation + 1))
+        gone = {"shrunk": collection.c.shrunk + 1} if number in shrunk else {}
+        connection.execute(changed.values(generation=collection.c.generation + 1, **gone))
 
 
-def _supersede(connection: sa.Connection, keys: Iterable[tuple[int, str]]) -> None:
-    """Of the items that show one observation, only the newest version stays visible."""
+def _supersede(connection: sa.Connection, keys: Iterable[tuple[int, str]]) -> set[int]:
+    """Of the items that show one observation, only the newest version stays visible.
+
+    Returns the collections in which there was more than one.
+    """
+    several: set[int] = set()
     for number, key in keys:
         same = (item.c.collection == number) & (item.c.product == key)
         found = (
@@ -101,6 +116,9 @@ def _supersede(connection: sa.Connection, keys: Iterable[tuple[int, str]]) -> No
         )
         if found:
             connection.execute(sa.update(item).where(same).values(hidden=item.c.number != found[0]))
+        if len(found) > 1:
+            several.add(number)
+    return several
 
 
 def micros(value: str | datetime) -> int:
@@ -125,7 +143,11 @@ def _row(each: pystac.Item, number: int, path: str) -> dict[str, Any]:
         "south": south,
         "east": east,
         "north": north,
-        "cloud_cover": p.get("eo:cloud_cover"),
+        **{
+            column.name: number_or_none(p.get(name))
+            for name, column in COLUMNS.items()
+            if isinstance(column.type, sa.Float)
+        },
         "platform": p.get("platform"),
         "relative_orbit": p.get("sat:relative_orbit"),
         "orbit_state": p.get("sat:orbit_state"),
@@ -135,6 +157,12 @@ def _row(each: pystac.Item, number: int, path: str) -> dict[str, Any]:
         "code": p.get("proj:code"),
         "version": version_key(p.get("processing:version"), p.get("updated") or p.get("created")),
     }
+
+
+def number_or_none(value: Any) -> float | None:
+    """A finite number of whatever a maker of items wrote, or None."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
 
 
 def plain_bbox(each: pystac.Item) -> Bbox:

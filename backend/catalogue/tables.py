@@ -26,7 +26,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER PRIMARY KEY only
 
@@ -41,6 +41,11 @@ collection = Table(
     Column("id", String, nullable=False, unique=True),
     Column("static", Boolean, nullable=False, default=False),
     Column("generation", Integer, nullable=False, default=0),  # changes with the collection's items
+    Column("shrunk", Integer, nullable=False, default=0, server_default="0"),  # changes when items go or are hidden
+    # what its items have in common (see `facts`), as of the item numbers up to facts_upto and of facts_shrunk
+    Column("facts", Text),
+    Column("facts_upto", BigInteger),
+    Column("facts_shrunk", Integer),
     Column("described", Text),  # its openEO metadata as of described_generation
     Column("described_generation", Integer),
     Column("described_at", Float),  # seconds since 1970
@@ -70,6 +75,11 @@ item = Table(
     Column("east", Float, nullable=False),  # < west across the antimeridian
     Column("north", Float, nullable=False),
     Column("cloud_cover", Float),
+    Column("snow_cover", Float),
+    Column("sun_elevation", Float),
+    Column("sun_azimuth", Float),
+    Column("off_nadir", Float),
+    Column("view_azimuth", Float),
     Column("platform", String),
     Column("relative_orbit", Integer),
     Column("orbit_state", String),
@@ -105,6 +115,11 @@ band = Table(
 # item property -> column
 COLUMNS: Mapping[str, Column[Any]] = {
     "eo:cloud_cover": item.c.cloud_cover,
+    "eo:snow_cover": item.c.snow_cover,
+    "view:sun_elevation": item.c.sun_elevation,
+    "view:sun_azimuth": item.c.sun_azimuth,
+    "view:off_nadir": item.c.off_nadir,
+    "view:azimuth": item.c.view_azimuth,
     "platform": item.c.platform,
     "sat:relative_orbit": item.c.relative_orbit,
     "sat:orbit_state": item.c.orbit_state,

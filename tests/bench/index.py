@@ -19,11 +19,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pystac
 import sqlalchemy as sa
+from shapely.geometry import box, mapping
 
 from backend.catalogue.index import Catalogue
 from backend.catalogue.tables import collection, document, item
@@ -84,7 +87,8 @@ def fill(catalogue: Catalogue, n: int) -> float:
         values = [
             {
                 "number": int(k), "collection": number, "id": f"S2_{t:05d}_{s}", "path": f"/a/{k}", "start": int(s), "west": float(w),
-                "south": float(so), "east": float(e), "north": float(no), "cloud_cover": float(c), "platform": "sentinel-2" + "ab"[p],
+                "south": float(so), "east": float(e), "north": float(no), "cloud_cover": float(c),
+                "sun_elevation": float(20 + c / 2), "off_nadir": float(c / 10), "platform": "sentinel-2" + "ab"[p],
                 "relative_orbit": int(o), "tile": f"MGRS-{t:05d}", "datatake": f"s2{'ab'[p]}_{s // DAY}_R{o:03d}",
                 "product": f"p{k}", "version": "", "code": "EPSG:32632", "hidden": False,
             }
@@ -113,6 +117,11 @@ def questions(catalogue: Catalogue) -> dict[str, Callable[[], Any]]:
         "items across the antimeridian, one month": lambda: catalogue.search(
             id, bbox=(179, -2, -179, 2), interval=month
         ),
+        "items of a region, all years, angles": lambda: catalogue.search(
+            id,
+            bbox=(72, 0, 77, 4),
+            where=[("view:sun_elevation", ">", 60.0), ("view:off_nadir", "<", 8.5), ("eo:cloud_cover", "<", 84.0)],
+        ),
         "items of a tile, one orbit": lambda: catalogue.search(
             id, interval=year, where=[("grid:code", "=", "MGRS-05148"), ("sat:relative_orbit", "=", 1)]
         ),
@@ -139,6 +148,21 @@ def database(kind: str, folder: Path) -> Iterator[Database]:
         yield opened
 
 
+def described(catalogue: Catalogue) -> tuple[float, float]:
+    """Seconds to describe the collections anew, and after one more product."""
+    more = pystac.Item("more", mapping(box(2, 43, 3, 44)), [2, 43, 3, 44], datetime(2030, 1, 1, tzinfo=UTC), {})
+    more.collection_id = "SENTINEL2_L2A_MAJA"
+    with catalogue.engine.begin() as connection:
+        connection.execute(sa.update(collection).values(facts=None, described_generation=None))
+    took = []
+    for _ in range(2):
+        began = time.perf_counter()
+        Catalogue(catalogue.database).collections()
+        took.append(time.perf_counter() - began)
+        catalogue.put("/a/more", "x", "bench", [more], None, 0.0)
+    return took[0], took[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
@@ -150,6 +174,8 @@ def main() -> None:
         catalogue = Catalogue(opened)
         print(f"{options.database}: {options.items} items written in {fill(catalogue, options.items):.0f} s")
         slow = 0
+        anew, grown = described(catalogue)
+        print(f"collections described anew in {anew:.2f} s, after one more product in {grown * 1000:.1f} ms")
         for name, ask in questions(catalogue).items():
             found, times = ask(), []
             for _ in range(options.repeat):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pystac
 import pytest
+import sqlalchemy as sa
 from shapely.geometry import box, mapping
 
 from backend.catalogue.index import Catalogue
+from backend.catalogue.tables import collection, meta
 from processes.errors import ProcessError
 
 START = datetime(2020, 1, 1, 10, tzinfo=UTC)
@@ -90,6 +93,11 @@ def test_the_footprint_counts_not_its_box(either: Catalogue) -> None:
         ([("view:sun_elevation", ">", 40)], ["b", "c"]),
         ([("view:sun_elevation", "between", (30, 45)), ("eo:cloud_cover", "<", 50)], ["a", "b"]),
         ([("view:sun_elevation", "<", "text")], []),
+        ([("eo:cloud_cover", "<", "text")], []),
+        ([("eo:cloud_cover", "between", (0, "text"))], []),
+        ([("eo:cloud_cover", "in", [5, "text"])], ["a"]),
+        ([("platform", ">", 3)], []),
+        ([("platform", "!=", 3)], ["a", "b", "c"]),
         ([("nothing", "=", 1)], []),
     ],
 )
@@ -210,7 +218,7 @@ def test_dates_and_pairs(either: Catalogue) -> None:
     assert [round(p.hours) for p in either.pairs("L", "C", here, max_hours=6)] == [-2, -5]
     assert len(either.pairs("C", "C", here, max_hours=24 * 6)) == 1
     with pytest.raises(ProcessError, match="filtered by"):
-        either.dates("C", where=[("view:sun_elevation", "<", 1)])
+        either.dates("C", where=[("processing:version", "=", "1")])
 
 
 def test_metadata_follows_the_index(either: Catalogue) -> None:
@@ -221,6 +229,32 @@ def test_metadata_follows_the_index(either: Catalogue) -> None:
     assert either.collection("C") is either.collection("C")  # cached
     put(either, make("b", days=3))
     assert either.collection("C")["cube:dimensions"]["t"]["extent"] == ["2020-01-01T10:00:00Z", "2020-01-04T10:00:00Z"]
+
+
+def test_what_is_merged_equals_what_is_looked_at_anew(either: Catalogue) -> None:
+    """Metadata grow item by item; removals, newer versions and the antimeridian included."""
+    rng = random.Random(4)
+    for n in range(40):
+        name = f"p{rng.randrange(25)}"
+        told = {
+            "eo:cloud_cover": rng.uniform(0, 100), "view:sun_elevation": rng.uniform(10, 70), "platform": rng.choice("ab"),
+            "grid:code": f"MGRS-{rng.randrange(30):02d}TCJ", "sat:relative_orbit": rng.randrange(1, 9), "tuile:product": name,
+            "tuile:datatake": f"D{rng.randrange(12)}", "processing:version": str(n), "proj:code": f"EPSG:326{rng.randrange(31, 33)}",
+        }  # fmt: skip
+        west = 179.8 if n == 30 else rng.uniform(-20, 20)
+        made = make(f"i{n}", west=west, size=0.5, days=rng.uniform(0, 99), **told)
+        if west > 179:
+            made.bbox = [179.8, 43, -179.7, 43.5]
+        put(either, made)
+        if n % 7 == 6:
+            either.remove([f"/a/i{rng.randrange(n)}"])
+        grown = either.collection("C")
+        with either.engine.begin() as connection:
+            connection.execute(sa.update(collection).values(facts=None, described_generation=None))
+        anew = Catalogue(either.database).collection("C")
+        assert anew == grown, n
+        crossing = any(i.bbox and i.bbox[0] > i.bbox[2] for i in either.search("C"))
+        assert (anew["extent"]["spatial"]["bbox"][0][2] == 180.0) is crossing
 
 
 def test_readers_and_writers_at_once(either: Catalogue) -> None:
@@ -251,11 +285,45 @@ def test_readers_and_writers_at_once(either: Catalogue) -> None:
     assert failures == [] and either.count("C") == 31
 
 
+def test_an_older_index_is_brought_up_to_date(either: Catalogue) -> None:
+    put(
+        either,
+        make("low", **{"view:sun_elevation": 20, "view:azimuth": "nan"}),
+        make("high", days=1, **{"view:sun_elevation": 60}),
+    )
+    before = either.collection("C")
+    with either.engine.begin() as connection:
+        for name in ("snow_cover", "sun_elevation", "sun_azimuth", "off_nadir", "view_azimuth"):
+            connection.exec_driver_sql(f"ALTER TABLE catalogue_item DROP COLUMN {name}")
+        for name in ("shrunk", "facts", "facts_upto", "facts_shrunk"):
+            connection.exec_driver_sql(f"ALTER TABLE catalogue_collection DROP COLUMN {name}")
+        connection.execute(sa.update(meta).where(meta.c.key == "schema").values(value="3"))
+    opened = Catalogue(either.database)
+    assert ids(opened.search("C", where=[("view:sun_elevation", ">", 40)])) == ["high"]
+    put(opened, make("more", days=2, **{"view:sun_elevation": 70}))
+    assert opened.dates("C", where=[("view:sun_elevation", ">=", 60)]) == [
+        "2020-01-02T10:00:00Z",
+        "2020-01-03T10:00:00Z",
+    ]
+    assert before["summaries"]["view:sun_elevation"] == {"minimum": 20, "maximum": 60}
+    assert opened.collection("C")["summaries"]["view:sun_elevation"] == {"minimum": 20, "maximum": 70}
+
+
+def test_items_come_back_as_they_were_put(either: Catalogue) -> None:
+    made = make("a", **{"eo:cloud_cover": 5.0, "tuile:datatake": "D"})
+    made.assets["data"].roles, made.assets["data"].media_type = ["data"], "image/tiff"
+    made.extra_fields["mine"] = {"k": [1]}
+    made.add_link(pystac.Link("license", "https://example.org/l"))
+    put(either, made, make("static", collection="S", when=None))
+    for id, collection_id in (("a", "C"), ("static", "S")):
+        (got,) = either.search(collection_id)
+        as_pystac = pystac.Item.from_dict(got.to_dict(include_self_link=False, transform_hrefs=False))
+        assert got.to_dict() == as_pystac.to_dict() and got.id == id and got.assets["data"].owner is got
+    assert either.search("C")[0].to_dict()["assets"] == made.to_dict()["assets"]
+    assert either.search("C")[0].datetime == START and either.search("S")[0].datetime is None
+
+
 def test_an_index_of_another_version_is_told(either: Catalogue) -> None:
-    import sqlalchemy as sa
-
-    from backend.catalogue.tables import meta
-
     with either.engine.begin() as connection:
         connection.execute(sa.update(meta).where(meta.c.key == "schema").values(value="0"))
     with pytest.raises(ProcessError, match="another version"):
