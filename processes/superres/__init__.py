@@ -1,0 +1,1 @@
+"""Finer resolution for the coarser bands of a sensor."""
