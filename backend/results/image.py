@@ -1,7 +1,7 @@
 """PNG and JPEG: a picture of the first date, stretched to 8 bits.
 
-Pixels wait in a raw file on disk (the stretch may depend on all of them) and go to the encoder line by line, so memory
-does not grow with the picture.
+Pixels wait (the stretch may depend on all of them) and go to the encoder line by line; those of a large picture wait in
+a raw file on disk, so memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from backend.results.paint import (
     valid_of,
     widened,
 )
+from backend.results.png import PngWriter
 from backend.results.raster import raster
 
+_SMALL = 16 << 20  # bytes that may wait in memory
 _ROWS = 512  # rows stretched at once
 _SAMPLE = 1_000_000  # pixels percentiles are taken from
 
@@ -47,35 +49,53 @@ class Picture(Output):
             raise unsuitable(name, "a colormap needs a single band; choose one with the option 'bands'.")
         self.path = target.path("png" if name == "PNG" else "jpg")
         self._raw = target.folder / f".{target.stem}.raw"
-        self.pixels = np.memmap(self._raw, self.cube.dtype, "w+", shape=(n, self.raster.height, self.raster.width))
+        shape = (n, self.raster.height, self.raster.width)
+        small = np.prod(shape) * self.cube.dtype.itemsize <= _SMALL
+        self.pixels = (
+            np.empty(shape, self.cube.dtype) if small else np.memmap(self._raw, self.cube.dtype, "w+", shape=shape)
+        )
 
     def write(self, where: tuple[slice, ...], payload: Any) -> None:
         for _, b, y, x, plane in self.raster.planes(where, payload):
             self.pixels[b, y : y + plane.shape[0], x : x + plane.shape[1]] = plane
 
     def finish(self) -> list[Asset]:
+        painter = Painter(*self._range(), self.palette, self.raster.nodata)
+        if self.format == "PNG":
+            self._png(painter)
+        else:
+            self._jpeg(painter)
+        return [self._asset()]
+
+    def _png(self, painter: Painter) -> None:
+        alpha = self._has_holes()
+        writer = PngWriter(self.path, self.raster.width, self.raster.height, painter.colours + alpha)
+        try:
+            for y in range(0, self.raster.height, _ROWS):
+                painted = painter.paint(np.asarray(self.pixels[:, y : y + _ROWS]), alpha)
+                writer.write(np.moveaxis(painted, 0, -1))
+            writer.close()
+        finally:
+            writer.abandon()
+
+    def _jpeg(self, painter: Painter) -> None:
         import warnings
 
         import rasterio
         import rasterio.errors
         import rasterio.shutil
 
-        painter = Painter(*self._range(), self.palette, self.raster.nodata)
-        alpha = self.format == "PNG" and self._has_holes()
         flat = self._raw.with_suffix(".tif")
-        size = {"width": self.raster.width, "height": self.raster.height, "count": painter.colours + alpha}
+        size = {"width": self.raster.width, "height": self.raster.height, "count": painter.colours}
         # pictures carry no georeference beside them, and GDAL must leave no .aux.xml
         with rasterio.Env(GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(flat, "w", driver="GTiff", dtype="uint8", photometric="MINISBLACK", **size) as file:
                 for y in range(0, self.raster.height, _ROWS):
-                    rows = np.asarray(self.pixels[:, y : y + _ROWS])
-                    out = painter.paint(rows, alpha)
+                    out = painter.paint(np.asarray(self.pixels[:, y : y + _ROWS]), alpha=False)
                     file.write(out, window=((y, y + out.shape[1]), (0, out.shape[2])))
-            extra = {"quality": self.options["quality"]} if self.format == "JPEG" else {"zlevel": 6}
-            rasterio.shutil.copy(flat, self.path, driver=self.format, **extra)
+            rasterio.shutil.copy(flat, self.path, driver=self.format, quality=self.options["quality"])
         flat.unlink()
-        return [self._asset()]
 
     def _range(self) -> tuple[np.ndarray, np.ndarray]:
         """Both ends of the stretch, per band."""
@@ -89,7 +109,8 @@ class Picture(Output):
     def _has_holes(self) -> bool:
         nodata = self.raster.nodata
         return not all(
-            valid_of(self.pixels[:, y : y + _ROWS], nodata).all() for y in range(0, self.raster.height, _ROWS)
+            valid_of(np.asarray(self.pixels[:, y : y + _ROWS]), nodata).all()
+            for y in range(0, self.raster.height, _ROWS)
         )
 
     def _asset(self) -> Asset:

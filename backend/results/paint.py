@@ -15,6 +15,7 @@ import xarray as xr
 from backend.results import describe
 from backend.results.format import unsuitable
 from processes import cube as cubes
+from processes.probe import stored_nodata
 
 Palette = tuple[dict[int, tuple[int, ...]] | None, np.ndarray | None]
 
@@ -42,6 +43,8 @@ class Painter:
 
     def paint(self, rows: np.ndarray, alpha: bool) -> np.ndarray:
         """``rows`` (bands, h, w) as uint8 (colours [+ alpha], h, w). Without alpha, nodata is black."""
+        if not self.palette and len(rows) != 4:
+            return self._shades(rows, alpha)
         valid = valid_of(rows, self.nodata).all(axis=0)
         shape = (-1, 1, 1)
         with np.errstate(invalid="ignore"):
@@ -58,6 +61,19 @@ class Painter:
         if len(rows) == 4 and not self.palette and alpha:
             return np.concatenate([out, (valid * np.rint(share[3] * 255)).astype("u1")[None]])
         return np.concatenate([out, (valid * 255).astype("u1")[None]]) if alpha else out
+
+    def _shades(self, rows: np.ndarray, alpha: bool) -> np.ndarray:
+        """`paint` of grey and of three colours, in one pass; planes of the result are views of pixels side by side."""
+        from processes.kernels.stretch import shades  # numba only where it is needed
+
+        n, (nodata, known) = len(rows), stored_nodata(self.nodata, rows.dtype)
+        out = np.empty((*rows.shape[1:], n + alpha), np.uint8)
+        valid = np.empty(rows.shape[1:], bool)
+        low, high = (np.ascontiguousarray(v, "f8") for v in (self.low, self.high))
+        shades(np.ascontiguousarray(rows), low, high, nodata, known, out, valid)
+        if alpha:
+            np.multiply(valid, 255, out=out[..., n], casting="unsafe")
+        return np.moveaxis(out, -1, 0)
 
 
 def valid_of(values: np.ndarray, nodata: float | None) -> np.ndarray:
