@@ -12,6 +12,7 @@ from backend.files import FileSpace
 from backend.settings import Settings
 from backend.store import jobs, users
 from backend.store.db import Database
+from backend.udfs import udf_runtimes
 from processes.env import Catalogue, Dispatch, Env, Limits, NoFiles, log_to_python
 from processes.errors import ProcessError
 
@@ -26,6 +27,7 @@ class Environments:
 
     def __init__(self, settings: Settings, database: Database, catalogue: Catalogue):
         self._settings, self._database, self._catalogue = settings, database, catalogue
+        self._udf = udf_runtimes(settings)
 
     def env(
         self,
@@ -48,6 +50,8 @@ class Environments:
             sink=sink,
             fetch_allow=(*settings.fetch_allow, *_own_address(settings)),
             results=None if user_id is None else UserResults(self._database, settings.results_dir, user_id),
+            udf=self._udf,
+            ogcapi=settings.ogcapi_url,
             user=user_id,
             job=job,
         )

@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     )
     sr_models: Path | None = Field(None, description="Folder of super-resolution models.")
     udf_sandbox: str = Field("auto", description="How UDF code is confined.")
+    ogcapi_url: str | None = Field(
+        None, description="Landing page of an OGC API Processes of the operator's own, whose processes run_ogcapi runs."
+    )
     fetch_allow: list[str] = Field(
         default_factory=list, description="Private hosts or networks that load_stac/load_url may reach."
     )

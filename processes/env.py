@@ -66,6 +66,54 @@ class Dispatch(Protocol):
 
 
 @dataclass(frozen=True)
+class UdfCall:
+    """What ``run_udf`` asks a runtime for.
+
+    Attributes
+    ----------
+    source : the code, whole
+    runtime, version : as the user wrote them; ``version`` None means the runtime's default
+    context : handed to the code unchanged
+    """
+
+    source: str
+    runtime: str
+    version: str | None = None
+    context: Any = None
+
+
+class UdfRuntimes(Protocol):
+    """Runs user code (`udf/`). It goes with callbacks to where blocks are computed, so it must pickle, small."""
+
+    def listed(self) -> dict[str, Any]:
+        """Body of ``GET /udf_runtimes``."""
+        ...
+
+    def check(self, runtime: str, version: str | None) -> None:
+        """Raises ``ProcessError('InvalidRuntime')``, ``ProcessError('InvalidVersion')``."""
+        ...
+
+    def run(self, call: UdfCall, data: Any) -> Any:
+        """What the code makes of ``data``, from any thread, as often as there are blocks.
+
+        ``data`` is what the process around it gives its callback (`processes.callback`): a `LabeledArray` (axis 0 is
+        the array, the rest independent pixels), a numpy block of numbers, a cube in memory, or a plain value; the
+        answer is of the same sorts. Shapes and dtypes are not declared: the process around asks with one or two pixels
+        first, of ones and NaN. Raises `ProcessError` for a mistake in the code, with the user's own lines.
+        """
+        ...
+
+
+class Exports(Protocol):
+    """Places of the user's own that results are copied to once they are written."""
+
+    def check(self, export: Any) -> None:
+        """Whether ``export`` (`processes.save.exports.Export`) may be made, before anything is computed. Raises
+        ``ProcessError`` where it may not."""
+        ...
+
+
+@dataclass(frozen=True)
 class Limits:
     """What one request may use.
 
@@ -131,6 +179,10 @@ class Env:
     sink: Callable[..., None] = log_to_python
     fetch_allow: tuple[str, ...] = ()  # hosts (or CIDR blocks) that load_* may reach besides public ones
     results: Results | None = None  # None: jobs cannot be named by their id
+    udf: UdfRuntimes | None = None  # None: no runtime is installed
+    ogcapi: str | None = None  # landing page of the OGC API Processes whose processes run_ogcapi names
+    exports: Exports | None = None  # None: results stay where they are written
+    prepared: Mapping[str, str] | None = None  # in a callback: texts it needs, read when it was compiled (by reference)
     user: str | None = None
     job: str | None = None
     path: tuple[str, ...] = ()

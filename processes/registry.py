@@ -21,7 +21,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import entry_points
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from processes.demand import DemandRule
+from processes.env import Env
 from processes.errors import ProcessError
 
 SPECS = Path(__file__).parent / "specs"
@@ -45,10 +46,14 @@ FAMILIES = (
     "mask",
     "vector",
     "ml",
+    "external",
     "save",
     "lis",
     "wasp",
 )
+
+# arguments known -> texts a call needs, by reference. Asked once per callback, where files and the web can be read
+Prepare = Callable[[Mapping[str, Any], Env], Mapping[str, str]]
 
 _found: dict[str, Process] = {}
 
@@ -63,6 +68,7 @@ class Process:
     merge: str | None = None  # reducers: name of the streaming accumulator (see processes.blocks)
     pure: bool = True  # False: equal nodes are not one (random, inspect, run_udf)
     spec_file: Path | None = None
+    prepare: Prepare | None = None
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -96,6 +102,7 @@ def process(
     merge: str | None = None,
     pure: bool = True,
     spec: Path | None = None,
+    prepare: Prepare | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the implementation of a process; the function itself is returned unchanged."""
 
@@ -106,7 +113,7 @@ def process(
             raise RuntimeError(
                 f"process '{name}' is implemented in {before.function.__module__} and {function.__module__}"
             )
-        _found[name] = Process(name, function, demand, merge, pure, spec)
+        _found[name] = Process(name, function, demand, merge, pure, spec, prepare)
         return function
 
     return register

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from backend.errors import OpenEOError
 from backend.graph.parse import Graph, Node, parse
-from backend.graph.references import Scope, free_parameters, is_callback, is_reference, references_in
+from backend.graph.references import Scope, free_parameters, is_callback, is_reference, references_in, walk
+from backend.graph.validate import static_value
 from processes import registry
-from processes.env import Env
+from processes.env import Env, log_to_python
 from processes.errors import ProcessError
 
 _COMPARISONS = {"eq": "=", "neq": "!=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -155,11 +157,13 @@ class CompiledCallback:
         namespace: Namespace | None = None,
     ):
         self.process_graph, self.closure, self.namespace = process_graph, dict(closure or {}), namespace
-        self.env = Env(sink=env.sink) if env is not None else None  # nothing of the service enters a block but its log
         self.graph = parse(process_graph, scope=_CALL, namespace=namespace, predefined=registry.processes())
+        self.env = None if env is None else _inside(env, prepared(self.graph, self.closure, env, namespace))
 
     def __reduce__(self) -> Any:
-        return CompiledCallback, (self.process_graph, self.closure, None, self.namespace)
+        # the log stays here: its sink is no plain data
+        env = None if self.env is None else replace(self.env, sink=log_to_python)
+        return CompiledCallback, (self.process_graph, self.closure, env, self.namespace)
 
     def __call__(self, **parameters: Any) -> Any:
         if self.graph.result is None:
@@ -213,6 +217,40 @@ class CompiledCallback:
 
 
 _CALL = Scope()
+
+
+def _inside(env: Env, texts: Mapping[str, str]) -> Env:
+    """What enters blocks of the service: its log, and what runs or fetches for the user's code. Plain data but the log."""
+    return Env(sink=env.sink, udf=env.udf, ogcapi=env.ogcapi, fetch_allow=env.fetch_allow, prepared=texts)
+
+
+def prepared(graph: Graph, values: Mapping[str, Any], env: Env, namespace: Namespace | None) -> Mapping[str, str]:
+    """Texts that the calls of a callback need (`processes.registry.Prepare`), those of callbacks inside it included.
+
+    Asked once: a callback made inside of blocks has what the outermost was given. Raises `OpenEOError`.
+    """
+    if env.prepared is not None:
+        return env.prepared
+    texts: dict[str, str] = {}
+    todo = [(graph, Scope(values=values))]
+    while todo:
+        inner, scope = todo.pop()
+        for node in inner.nodes.values():
+            around = scope if node.scope is _CALL else node.scope
+            process = registry.get(node.process_id)
+            if process.prepare is not None:
+                known = {k: static_value(v, around) for k, v in node.arguments.items()}
+                try:
+                    texts.update(process.prepare(known, env))
+                except ProcessError as error:
+                    raise OpenEOError.of(error, (*env.path, *node.path)) from error
+            for item in walk(dict(node.arguments)):
+                if is_callback(item):
+                    nested = parse(
+                        item["process_graph"], scope=around, namespace=namespace, predefined=registry.processes()
+                    )
+                    todo.append((nested, around))
+    return texts
 
 
 class _CallEvaluator(Evaluator):

@@ -194,10 +194,11 @@ def estimate(
     -------
     ``products`` (items read), ``pixels`` (values read), ``bytes_read`` (uncompressed), ``output_bytes`` (uncompressed),
     ``blocks``, ``peak_memory`` (bytes). Raises `OpenEOError` like `execute`; ``EstimateComplexity`` for chains whose
-    stages have not run.
+    stages have not run and for services outside.
     """
     ledger: list[LoadReport] = []
     plan = prepare(process, env, parameters=parameters, namespace=namespace)
+    _nothing_outside(plan)
     values = evaluate(plan, replace(env, ledger=ledger, dispatch=_NoDispatch()), namespace=namespace)
     cubes = [getattr(v, "data", v) if isinstance(v, SaveResult) else v for v in values]
     output = sum(int(c.nbytes) for c in cubes if isinstance(c, xr.DataArray))
@@ -209,6 +210,20 @@ def estimate(
         "blocks": sum(r.blocks for r in ledger),
         "peak_memory": max((r.block_bytes for r in ledger), default=0) * env.limits.threads,
     }
+
+
+# Processes that send a whole cube elsewhere while a graph is evaluated: what they return is not known before.
+OUTSIDE = frozenset({"run_udf_externally", "run_ogcapi", "run_ogcapi_externally"})
+
+
+def _nothing_outside(plan: Plan) -> None:
+    for node in plan.graph.nodes.values():
+        if node.process_id in OUTSIDE:
+            raise OpenEOError(
+                "EstimateComplexity",
+                f"What '{node.process_id}' returns is known once the service has been asked, which an estimate does not do.",
+                path=node.path,
+            )
 
 
 class _NoDispatch:

@@ -202,4 +202,17 @@ def _save_result(node: Node, env: Env) -> Iterator[Problem]:
         )
 
 
-_CHECKS = {"load_collection": _load_collection, "save_result": _save_result}
+def _run_udf(node: Node, env: Env) -> Iterator[Problem]:
+    """Whether the runtime is there; without one the code cannot run, whatever it is."""
+    from processes.external.run_udf import runtimes
+
+    known = {k: static_value(node.arguments.get(k), node.scope) for k in ("runtime", "version")}
+    if not isinstance(known["runtime"], str):
+        return
+    try:
+        runtimes(env).check(known["runtime"], known["version"] if isinstance(known["version"], str) else None)
+    except ProcessError as error:
+        yield Problem(error.code, error.message, node.path)
+
+
+_CHECKS = {"load_collection": _load_collection, "save_result": _save_result, "run_udf": _run_udf}

@@ -15,6 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -144,6 +145,15 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = dict(zip(SCHEMES, self._pools))
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered: status, headers (by name in any case), and the JSON document, None where it has none."""
+
+    status: int
+    headers: Mapping[str, str]
+    document: Any
+
+
 class Fetcher:
     """A guarded session. Use as a context manager, or close it."""
 
@@ -190,6 +200,17 @@ class Fetcher:
             return json.loads(held)
         except (ValueError, RecursionError):
             raise ProcessError("NoDataAvailable", f"{shown(url)} is not a JSON document.") from None
+
+    def post(self, url: str, body: Any) -> Answer:
+        """Send JSON, get JSON of at most 64 MiB; sent again while the service is busy (429, 502 to 504). Raises
+        `ProcessError`."""
+        with self._open(url, "POST", json=body, headers={"Accept": "application/json"}) as answer:
+            held = b"".join(_pieces(answer, JSON_BYTES, url))
+        try:
+            document = json.loads(held) if held.strip() else None
+        except (ValueError, RecursionError):
+            raise ProcessError("NoDataAvailable", f"{shown(url)} did not answer with JSON.") from None
+        return Answer(answer.status_code, answer.headers, document)
 
     def download(self, url: str, target: Path, most: int = FILE_BYTES) -> Path:
         """The file behind ``url`` as ``target``, whole or not at all. Raises `ProcessError`."""
