@@ -184,10 +184,24 @@ def _codes(v, snow, cloudy, little, strict):
 
 
 @njit(nogil=True, cache=True)
+def _refined(v, red_cell, limit, plus):
+    """Whether a pixel is cloud for good: under a bright cloud, in a shadow or high cloud, or made cloud by pass 1.5."""
+    clouded = (v & ALLC) != 0
+    bright = red_cell > limit or (plus and red_cell == -10000)
+    return (clouded and bright) or (v & NEVER) != 0 or clouded != ((v & CLOUD1) != 0)
+
+
+@njit(nogil=True, cache=True)
 def _expert(v, p1, p2, refine, slope, ice):
     """Bits of the layer EXPERT."""
     bits = (1 if p1 else 0) | (2 if p2 else 0) | (4 if v & CLOUD1 else 0) | (8 if refine else 0)
     return bits | (16 if v & ALLC else 0) | (32 if slope else 0) | (64 if ice else 0)
+
+
+@njit(nogil=True, cache=True)
+def _quality(flag, tree, through, shade):
+    """Bits of the layer QCFLAGS but for unknown tree cover; ``through``: snow where the cloud mask is set."""
+    return (flag & 7) | (8 if 90 < tree <= 100 else 0) | (16 if through else 0) | (64 if shade else 0)
 
 
 @njit(nogil=True, cache=True)
@@ -201,6 +215,67 @@ def _write(out, y, x, code, found, percent, fraction, ground, bits, tree, qc_toc
     out[5, y, x] = qc_og[index, tree] if ground <= 100 else ground
     out[6, y, x] = expert
     out[7, y, x] = bits | (32 if tree > 100 else 0)
+
+
+@njit(nogil=True, cache=True)
+def _row(
+    state, green, red, swir, blue, nir, relief, tcd, geo, geo_table, dem, cells, cell_cols,
+    zs, region, row, col0, limits, ice_limits, flags, fsc, mixture, green_scale, fsc_og, qc_toc, qc_og, out, y, tally,
+):  # fmt: skip
+    """One row of `second_pass`: its arrays without the first dimension; row ``y`` of ``out``, ``row`` of the scene."""
+    run2, shaded, plus, strict, seek_ice, drop_ice = flags[0], flags[1], flags[2], flags[3], flags[4], flags[5]
+    everywhere, mixed = zs.size == 1, mixture.shape[1] > 0
+    line = zs[0, 0]
+    for x in range(state.shape[1]):
+        v = state[y, x]
+        if plus and v & NONE:
+            out[:6, y, x] = 255
+            out[6:, y, x] = 0
+            continue
+        dim = relief[y, x] == 1
+        g, r, ndsi = (
+            np.float64(green[y, x]),
+            np.float64(red[y, x]),
+            _ratio(np.float64(green[y, x]), np.float64(swir[y, x])),
+        )
+        b, n = np.float64(blue[y, x]), np.float64(nir[y, x])
+        if not everywhere:
+            line = snow_line_at(zs, region, row, col0 + x)
+        height = np.float64(dem[y, x]) - line
+        refine = _refined(v, cells[cell_cols[x]], limits[2], plus)
+        p1, p2, shade = (v & P1) != 0, False, False
+        if run2 and not refine:
+            p2 = height > 0 and ndsi > limits[0] and r > limits[1]
+            if shaded and dim:
+                shade = _shaded_snow(plus, b - n, r, ndsi, height, limits)
+        snow = p1 or p2 or shade
+        ice = seek_ice and snow and not dim and _is_ice(b, g, r, n, ndsi, ice_limits)
+        if ice and drop_ice:
+            snow, p1, p2, shade = False, False, False, False
+        percent = _percent(ndsi)
+        toc = fsc[1 if dim else 0, percent]
+        if mixed and snow:
+            i, j = _place(ndsi, g * green_scale, dim)
+            toc = mixture[1 if dim else 2 if v & ALLC else 0, i, j]
+        if plus:
+            snow = snow and toc > 0
+        unsure = shade and not p1 and not p2 and not plus
+        if unsure:
+            toc = 100
+        cloudy = refine or (v & BACK) != 0
+        code, seb = _codes(v, snow, cloudy, toc < _least_fraction(height, limits), strict)
+        out[0, y, x] = seb
+        if code != 255:
+            tally[0] += 1
+            tally[1] += seb == 100
+            tally[2] += seb == 205
+        found, tree, flag = code == 100, tcd[y, x], geo_table[geo[y, x]]
+        # the reference marks unsure shade on pixels without data as well
+        fraction = toc if found or unsure else code
+        ground = fsc_og[min(toc, 100), tree] if found else code
+        bits = _quality(flag, tree, seb == 100 and v & RAW, shade)
+        expert = _expert(v, p1, p2, refine, flag & 8, ice)
+        _write(out, y, x, code, found, percent, fraction, ground, bits, tree, qc_toc, qc_og, expert)
 
 
 @njit(nogil=True, cache=True)
@@ -223,71 +298,16 @@ def second_pass(
     ice_limits : float64 (5,): see `processes.lis.detect.ICE`, the first two in digital numbers
     flags : bool (6,): pass 2 runs, shaded snow runs, mode ``plus``, strict cloud mask, look for ice, ice is no snow
     fsc : uint8 (2, 256) percent by NDSI percent, lit and in relief shade
-    mixture : uint8 (3, JOINT, JOINT) percent by NDSI and green, lit, in relief shade and through a cloud, used instead where it is not empty; ``green_scale`` digital
-        number of green -> reflectance
+    mixture : uint8 (3, JOINT, JOINT) percent by NDSI and green, lit, in relief shade and through a cloud, used instead where
+        it is not empty; ``green_scale`` digital number of green -> reflectance
     fsc_og : uint8 (101, 256) by FSC and tree cover
     qc_toc : uint8 (128,) by quality bits; qc_og : uint8 (128, 256) by quality bits and tree cover
     out : uint8 (8, h, w), written, see `LAYERS`
     tally : int64 (3,), added to: pixels with data, snow, cloud
     """
-    run2, shaded, plus, strict, seek_ice, drop_ice = flags[0], flags[1], flags[2], flags[3], flags[4], flags[5]
-    everywhere, mixed = zs.size == 1, mixture.shape[1] > 0
-    line = zs[0, 0]
     for y in range(state.shape[0]):
-        cells = red_cells[cell_rows[y]]
-        for x in range(state.shape[1]):
-            v = state[y, x]
-            if plus and v & NONE:
-                out[:6, y, x] = 255
-                out[6:, y, x] = 0
-                continue
-            p1, allc, dim = (v & P1) != 0, (v & ALLC) != 0, relief[y, x] == 1
-            rc = cells[cell_cols[x]]
-            bright = rc > limits[2] or (plus and rc == -10000)
-            refine = (allc and bright) or (v & NEVER) != 0 or allc != ((v & CLOUD1) != 0)
-            g, r, s = np.float64(green[y, x]), np.float64(red[y, x]), np.float64(swir[y, x])
-            ndsi = _ratio(g, s)
-            if not everywhere:
-                line = snow_line_at(zs, region, row0 + y, col0 + x)
-            height = np.float64(dem[y, x]) - line
-            p2, sh = False, False
-            if run2 and not refine:
-                p2 = height > 0 and ndsi > limits[0] and r > limits[1]
-                if shaded and dim:
-                    sky = np.float64(blue[y, x]) - np.float64(nir[y, x])
-                    sh = _shaded_snow(plus, sky, r, ndsi, height, limits)
-            percent = _percent(ndsi)
-            snow = p1 or p2 or sh
-            ice = (
-                seek_ice and snow and not dim
-                and _is_ice(np.float64(blue[y, x]), g, r, np.float64(nir[y, x]), ndsi, ice_limits)
-            )  # fmt: skip
-            if ice and drop_ice:
-                snow, p1, p2, sh = False, False, False, False
-            tree = tcd[y, x]
-            toc = fsc[1 if dim else 0, percent]
-            if mixed and snow:
-                i, j = _place(ndsi, g * green_scale, dim)
-                toc = mixture[1 if dim else 2 if allc else 0, i, j]
-            if plus:
-                snow = snow and toc > 0
-            unsure = sh and not p1 and not p2 and not plus
-            if unsure:
-                toc = 100
-            cloudy = refine or (v & BACK) != 0
-            code, seb = _codes(v, snow, cloudy, toc < _least_fraction(height, limits), strict)
-            out[0, y, x] = seb
-            if code != 255:
-                tally[0] += 1
-                tally[1] += seb == 100
-                tally[2] += seb == 205
-            found = code == 100
-            flag = geo_table[geo[y, x]]
-            # the reference marks unsure shade on pixels without data as well
-            fraction = toc if found or unsure else code
-            ground = fsc_og[min(toc, 100), tree] if found else code
-            bits = (
-                (flag & 7) | (8 if 90 < tree <= 100 else 0) | (16 if seb == 100 and v & RAW else 0) | (64 if sh else 0)
-            )
-            expert = _expert(v, p1, p2, refine, flag & 8, ice)
-            _write(out, y, x, code, found, percent, fraction, ground, bits, tree, qc_toc, qc_og, expert)
+        _row(
+            state, green, red, swir, blue, nir, relief, tcd, geo, geo_table, dem,
+            red_cells[cell_rows[y]], cell_cols, zs, region, row0 + y, col0, limits, ice_limits, flags, fsc, mixture,
+            green_scale, fsc_og, qc_toc, qc_og, out, y, tally,
+        )  # fmt: skip

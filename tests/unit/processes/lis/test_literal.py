@@ -165,6 +165,9 @@ def test_no_branch_is_left():
     ringed.cloud[:] = 3
     ringed.cloud[20:40, 20:40] = 0
     met = compare(ringed, "s2_muscate", {"rm_snow_inside_cloud": True, "rm_min_area": 50}, None)
+    dazzled = scene(5, (40, 40), "s2_muscate", "mountain", "mixed", "clear", "none")  # green above SWIR's fill value
+    dazzled.green[:9], dazzled.red[:9], dazzled.swir[:9] = 25000, 9000, NODATA
+    met |= compare(dazzled, "s2_muscate", {}, None)
     for relief in RELIEFS:
         for cover in COVERS:
             for k, sky in enumerate(SKIES):
