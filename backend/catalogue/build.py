@@ -93,11 +93,17 @@ def asset(href: str, grid: Grid, bands: Iterable[Mapping[str, Any]], *, roles: S
     return pystac.Asset(href, title=title, media_type=media, roles=list(roles), extra_fields={**grid.fields(), "bands": [dict(b) for b in bands]})  # fmt: skip
 
 
-def angles_asset(href: str, grid: Grid, source: str, names: Sequence[str] = ANGLES) -> pystac.Asset:
-    """Angle bands computed from metadata at ``href`` by the angle reader ``source``, on the grid of the imagery."""
-    bands = [
+def angles_asset(
+    href: str, grid: Grid, source: str, names: Sequence[str] = ANGLES, per_band: Iterable[str] = ()
+) -> pystac.Asset:
+    """Angle bands computed from metadata at ``href`` by the angle reader ``source``, on the grid of the imagery.
+
+    ``per_band``: spectral bands whose own viewing angles (``VZA_B04``) can be asked for beside the mean ones.
+    """
+    bands: list[dict[str, Any]] = [
         {"name": n, "data_type": "float32", "tuile:kind": "angle", "tuile:source": source, "unit": "deg"} for n in names
     ]
+    bands += [{**b, "name": f"{b['name']}_{s}", "tuile:extra": True} for s in per_band for b in list(bands) if b["name"] in ("VZA", "VAA")]  # fmt: skip
     return pystac.Asset(href, media_type="application/xml", roles=["metadata"], extra_fields={**grid.fields(), "bands": bands})  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def convert(product: Path, items: Sequence[pystac.Item], fallback: Path) -> Path
     NotCopied
         The copies cannot be written (disk full). Nothing half-written stays.
     """
-    todo = {a.href for i in items for a in i.assets.values() if a.extra_fields.get("bands") and wanted(a.href)}
+    todo = {a.href for i in items for a in i.assets.values() if _usual(a) and wanted(a.href)}
     if not todo:
         return None
     target = folder_for(product, fallback)
@@ -79,6 +79,11 @@ def convert(product: Path, items: Sequence[pystac.Item], fallback: Path) -> Path
         asset.href = str(target / names[asset.href])
         asset.media_type = "image/tiff; application=geotiff; profile=cloud-optimized"
     return target
+
+
+def _usual(asset: pystac.Asset) -> bool:
+    """Has it bands that are loaded without being named? Footprints and defects of single bands are seldom read."""
+    return any(not b.get("tuile:extra") for b in asset.extra_fields.get("bands") or ())
 
 
 def folder_for(product: Path, fallback: Path) -> Path:

@@ -85,6 +85,8 @@ def _bands(connection: sa.Connection, number: int) -> list[dict[str, Any]]:
 
 def _rank(name: str) -> tuple[int, Any, str]:
     """Spectral bands first, then other data, masks, angles, and the coarser copies of all of them."""
+    if re.fullmatch(r"[A-Z]+_B\d[\dA]", name) and not name.startswith("SRE_"):
+        return 7, 0, name  # footprints, defects and angles of single bands
     if re.search(r"_R\d$", name):
         return 6, 0, name
     if name in MASKS:

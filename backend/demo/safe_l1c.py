@@ -83,8 +83,8 @@ class SafeL1cSink:
             detector = truth.detector[::factor, ::factor]
             self._files[f"DETFOO_{band}"].write(np.where(whole, detector, 0).astype(np.uint8), *at)
             quality = np.zeros((8, *whole.shape), np.uint8)
-            # band 3 of the mask: no data; band 7: saturated at level 1A
-            quality[2], quality[6] = ~whole, whole & (stored >= SATURATED)
+            # the eighth of its bands is for saturated pixels; what lies beside the swath is not flagged, as in true products
+            quality[7] = whole & (stored >= SATURATED)
             self._files[f"QUALIT_{band}"].write(quality, *at)
             if band in ("B04", "B03", "B02"):
                 visible[band] = rho

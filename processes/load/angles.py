@@ -1,9 +1,10 @@
 """Sun and view angles as pixels, interpolated from the 5 km grids in product metadata.
 
 Directions are interpolated as vectors, never as azimuths: an azimuth jumps at north and turns by 180 degrees across
-the nadir. View grids come per detector, with NaN outside its strip; where strips overlap the detector further from its
-own edge is taken, and strips are filled one cell beyond their last node by a plane fitted to (tan z sin a, tan z cos a),
-which are very nearly linear over a strip. Azimuths are clockwise from north, from the ground towards sun or sensor.
+the nadir. View grids come per detector, with NaN outside its strip; strips are filled beyond their last node by a plane
+fitted to (tan z sin a, tan z cos a), which are very nearly linear over a strip. Which detector saw a pixel is told by the
+detector footprints beside the metadata (`processes.load.footprints`); where there are none, or none holds the pixel, the
+detector further from its own edge is taken. Azimuths are clockwise from north, from the ground towards sun or sensor.
 
 Sources (``tuile:source``): ``s2_tile`` (MTD_TL.xml), ``muscate`` (MTD_ALL.xml), ``landsat_mtl`` and ``take5`` (one sun
 position per scene).
@@ -13,9 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -23,7 +23,8 @@ from odc.geo.geobox import GeoBox
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from processes.errors import ProcessError
-from processes.load.safexml import BadXml, number, parse, read_bytes, split_vsizip, text
+from processes.load.footprints import detectors
+from processes.load.safexml import BadXml, number, parse, read_bytes, stamp, text
 
 ANGLES = ("SZA", "SAA", "VZA", "VAA")
 S2_BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -39,6 +40,7 @@ class Strip:
     east: np.ndarray
     north: np.ndarray
     depth: np.ndarray
+    detector: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def read_angles(source: str, href: str, band: str, geobox: GeoBox) -> np.ndarray
     ----------
     source : how the file is read, see the module
     href : metadata file; ``/vsizip/`` paths are followed
-    band : ``SZA SAA VZA VAA``; ``VZA_B04`` is the view of one spectral band, ``VZA`` the mean over the bands
+    band : ``SZA SAA VZA VAA``; ``VZA_B04`` is the view of one spectral band, ``VZA`` the mean over the bands of the
+        detector that saw the pixel in the band `processes.load.footprints.REFERENCE`
     geobox : target grid, any CRS
 
     Returns
@@ -78,7 +81,8 @@ def read_angles(source: str, href: str, band: str, geobox: GeoBox) -> np.ndarray
         return _direction(name, east, north, up)
     strips = grids.view.get(spectral)
     if name in ("VZA", "VAA") and strips:
-        east, north = _of_strips(grids, strips, geobox)
+        seen = detectors(href, spectral, geobox, grids.code, grids.origin) if source in FOOTPRINTS else None
+        east, north = _of_strips(grids, strips, geobox, seen)
         return _direction(name, east, north, np.ones_like(east))
     raise ProcessError("StorageFailure", f"{href} does not tell the angle {band}.", file=href)
 
@@ -89,10 +93,21 @@ def _direction(name: str, east: np.ndarray, north: np.ndarray, up: np.ndarray) -
     return (np.degrees(np.arctan2(east, north)) % 360).astype("f4")
 
 
-def _of_strips(grids: AngleGrids, strips: Sequence[Strip], geobox: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+def _of_strips(
+    grids: AngleGrids, strips: Sequence[Strip], geobox: GeoBox, seen: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Components of the view; ``seen`` holds the detector of each pixel, 0 where it is not known."""
     shape = tuple(geobox.shape)
     east, north = np.full(shape, np.nan), np.full(shape, np.nan)
     best = np.zeros(shape)
+    if seen is not None:
+        for strip in strips:
+            mine = seen == strip.detector
+            if strip.detector and mine.any():
+                e, n = _bilinear(grids, [strip.east, strip.north], geobox)
+                east, north, best = np.where(mine, e, east), np.where(mine, n, north), np.where(mine, np.inf, best)
+        if np.isinf(best).all():
+            return east, north
     for strip in strips:
         (depth,) = _bilinear(grids, [strip.depth], geobox)
         wins = depth > best  # NaN outside the node grid compares false
@@ -135,9 +150,8 @@ def _split(at: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stamp(href: str) -> int:
-    path = split_vsizip(href)[0] if href.startswith("/vsizip/") else href
     try:
-        return Path(path).stat().st_mtime_ns
+        return stamp(href)
     except OSError as error:
         raise ProcessError("StorageFailure", f"{href} cannot be read: {error.strerror}.", file=href) from None
 
@@ -226,7 +240,8 @@ def _strips(views: Sequence[tuple[str, str, Element]]) -> dict[str, tuple[Strip,
         zenith, azimuth = (np.radians(values(element, n)) for n in ("Zenith", "Azimuth"))
         strip = make_strip(np.tan(zenith) * np.sin(azimuth), np.tan(zenith) * np.cos(azimuth))
         if strip is not None:
-            by_band.setdefault(band, {})[detector] = strip
+            number_ = int(detector) if detector.isdecimal() and len(detector) <= 2 else 0
+            by_band.setdefault(band, {})[detector] = replace(strip, detector=number_)
     out = {band: tuple(per.values()) for band, per in by_band.items()}
     detectors = sorted({d for per in by_band.values() for d in per})
     mean = tuple(_mean([per[d] for per in by_band.values() if d in per]) for d in detectors)
@@ -257,7 +272,7 @@ def _filled(layer: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def _mean(strips: Sequence[Strip]) -> Strip:
     """The strip of one detector in the mean of several bands."""
     east, north = (np.mean([getattr(s, f) for s in strips], axis=0) for f in ("east", "north"))
-    return Strip(east, north, np.max([s.depth for s in strips], axis=0))
+    return Strip(east, north, np.max([s.depth for s in strips], axis=0), strips[0].detector)
 
 
 def _constant(zenith: float | None, azimuth: float | None, view: tuple[float, float] | None = None) -> AngleGrids:
@@ -294,6 +309,7 @@ def take5(data: bytes) -> AngleGrids:
     return _constant(sun_z, sun_a, view)
 
 
+FOOTPRINTS = ("s2_tile",)  # sources with detector footprints beside them
 SOURCES: dict[str, Callable[[bytes], AngleGrids]] = {
     "s2_tile": s2_tile,
     "muscate": muscate,

@@ -43,6 +43,7 @@ class Band:
     wavelength: float | None = None
     item: str = ""
     bit_order: str | None = None  # of a CLM raster: D (Theia) or C (native MAJA writer)
+    extra: bool = False  # loaded only when it is asked for by name
 
     @property
     def integer(self) -> bool:
@@ -88,6 +89,7 @@ def _band(item: pystac.Item, asset: pystac.Asset, entry: Mapping[str, Any], name
         decode=tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in (decode or {}).items()),
         source=entry.get("tuile:source"), common_name=entry.get("eo:common_name"),
         wavelength=entry.get("eo:center_wavelength"), item=item.id,
+        extra=bool(entry.get("tuile:extra")),
         bit_order=item.properties.get("tuile:clm_order") if name.startswith("CLM") else None,
     )  # fmt: skip
 

@@ -54,7 +54,7 @@ def load_collection(
     id : collection id
     spatial_extent : bounding box or GeoJSON; pixels whose centre is inside are loaded, outside polygons is nodata
     temporal_extent : half-open ``[start, end]``
-    bands : names or common names, in the order wanted; all data bands by default
+    bands : names or common names, in the order wanted; by default all but those of `Band.extra` (per band footprints and angles)
     properties : item property -> condition (a callable on the value, or a plain value for equality)
 
     Raises
@@ -270,7 +270,8 @@ def resolve_bands(
         for v in d.get("values", [])
     ]
     if asked is None:
-        return [n for n in declared if n in available] or list(available)
+        usual = {n for n, band in available.items() if not band.extra} or set(available)
+        return [n for n in declared if n in usual] or [n for n in available if n in usual]
     common: dict[str, str] = {}
     for name, band in available.items():
         if band.common_name:

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from processes.errors import ProcessError
 from processes.extents import EDGE, transformer
-from processes.load import tiles
+from processes.load import gml, tiles
 from processes.load.items import Band, open_raster
 from processes.load.overviews import Level, level_for, step_of
 from processes.load.source import RasterSource, aligned
@@ -82,7 +82,7 @@ def _put(
 
     Number of holes left there, None where the band does not touch the block (``out`` is as it was).
     """
-    if band.source is not None:
+    if band.source is not None and band.source != gml.SOURCE:
         from processes.load.angles import read_angles
 
         values = read_angles(band.source, band.href, band.name, geobox)
@@ -227,7 +227,7 @@ def grid_map(source: GeoBox, target: GeoBox, level: Level | None = None, *, near
         place = (slice(good_r[0], good_r[-1] + 1), slice(good_c[0], good_c[-1] + 1))
         rows, cols = rows[place[0]], cols[place[1]]
         window = Window(cols.min(), rows.min(), cols.max() - cols.min() + 1, rows.max() - rows.min() + 1)
-        if window.width == len(cols) and window.height == len(rows) and (cols[0], rows[0]) == (cols.min(), rows.min()):
+        if (np.diff(cols) == 1).all() and (np.diff(rows) == 1).all():
             return _Grid(window, place, level=read.number)  # every pixel of the window, in its place
         return _Grid(window, place, rows - rows.min(), cols - cols.min(), level=read.number)
     return _warped(source, target, xs, ys, read, near)
@@ -277,6 +277,8 @@ def _warped(source: GeoBox, target: GeoBox, xs: np.ndarray, ys: np.ndarray, leve
 
 def read_window(band: Band, window: Window, level: int | None = None) -> np.ndarray:
     """Stored numbers of a window of a band's file, or of its overview ``level``. Raises ``StorageFailure`` naming the file."""
+    if band.source == gml.SOURCE:
+        return gml.draw(band.href, band.geobox[window.toslices()])
     try:
         source = dataset(band.href, level)
         pixels = tiles.read(source, band.index, window) if level is None else None
@@ -336,6 +338,11 @@ def block_shape(band: Band) -> tuple[int, int]:
         return _block_shape(band.href, band.index)
     except (rasterio.errors.RasterioError, IndexError) as error:
         raise ProcessError("StorageFailure", f"{band.href} cannot be opened: {error}.", file=band.href) from error
+
+
+def note_unreadable(found: dict[str, str]) -> None:
+    """Add files that other processes left out."""
+    _unreadable.update(found)
 
 
 def take_unreadable() -> dict[str, str]:

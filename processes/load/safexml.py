@@ -6,6 +6,7 @@ fails with one error type, `BadXml`, whatever is wrong with the text.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeTree
+
+from processes.load import tars
 
 MAX_BYTES = 64 << 20  # the largest real MTD_TL.xml is about 1 MB
 MAX_RATIO = 200  # compressed XML seldom exceeds 30:1
@@ -84,8 +87,30 @@ def iter_named(root: Element, name: str) -> Iterator[Element]:
     return root.iter(name)
 
 
+def stamp(href: str) -> int:
+    """Modification time (ns) of a local file, or of the archive that a member is in. Raises OSError."""
+    return Path(split_archive(href)[0] if href.startswith(("/vsizip/", "/vsitar/")) else href).stat().st_mtime_ns
+
+
+def siblings(href: str, folder: str) -> list[str]:
+    """Hrefs of the files in ``folder`` beside a local file or a member of a zip archive, sorted; none without such a folder.
+
+    Raises OSError for an unreadable archive.
+    """
+    if not href.startswith("/vsizip/"):
+        return sorted(str(p) for p in (Path(href).parent / folder).glob("*"))
+    archive, member = split_archive(href)
+    start = f"{member.rpartition('/')[0]}/{folder}/".lstrip("/")
+    try:
+        with zipfile.ZipFile(archive) as z:
+            names = [n for n in z.namelist() if n.startswith(start) and "/" not in n[len(start) :] and n != start]
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise OSError(f"{href}: {error}") from None
+    return sorted(f"/vsizip/{archive}/{n}" for n in names)
+
+
 def read_bytes(href: str, limit: int = MAX_BYTES) -> bytes:
-    """Content of a local file or of a ``/vsizip/`` member.
+    """Content of a local file, or of a member of an archive (``/vsizip/``, ``/vsitar/``).
 
     Raises
     ------
@@ -95,12 +120,18 @@ def read_bytes(href: str, limit: int = MAX_BYTES) -> bytes:
         Absent or unreadable.
     """
     if href.startswith("/vsizip/"):
-        archive, member = split_vsizip(href)
+        archive, member = split_archive(href)
         try:
             with zipfile.ZipFile(archive) as z:
                 return read_member(z, member, limit)
         except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
             raise OSError(f"{href}: {error}") from None
+    if href.startswith("/vsitar/"):
+        archive, member = split_archive(href)
+        try:
+            return tars.read_member(Path(archive), member, limit)
+        except tars.BadTar as error:
+            raise BadXml(str(error)) from None
     path = Path(href)
     size = path.stat().st_size
     if size > limit:
@@ -122,12 +153,9 @@ def read_member(z: zipfile.ZipFile, member: str, limit: int = MAX_BYTES) -> byte
     return data
 
 
-def split_vsizip(href: str) -> tuple[str, str]:
-    """Archive and member of a ``/vsizip/ARCHIVE.zip/MEMBER`` path. Raises OSError for another form."""
-    inner = href.removeprefix("/vsizip/")
-    low = inner.lower()
-    at = low.find(".zip/")
-    if at < 0:
-        raise OSError(f"{href} names no member of a zip archive")
-    archive = inner[: at + 4]
-    return (archive if archive.startswith("/") else "/" + archive), inner[at + 5 :]
+def split_archive(href: str) -> tuple[str, str]:
+    """Archive and member of a ``/vsizip/ARCHIVE.zip/MEMBER`` or ``/vsitar/ARCHIVE.tar/MEMBER`` path. Raises OSError."""
+    found = re.match(r"/vsi(?:zip|tar)/+(.+?\.(?:zip|tar|tar\.gz|tgz))/(.*)", href, re.IGNORECASE | re.DOTALL)
+    if found is None:
+        raise OSError(f"{href} names no member of an archive")
+    return "/" + found[1], found[2]

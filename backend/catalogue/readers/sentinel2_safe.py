@@ -21,6 +21,7 @@ from backend.catalogue import build
 from backend.catalogue.bands import SENTINEL2
 from backend.catalogue.grids import Grid, fold, footprint, probe, union_bounds
 from backend.catalogue.reader import Reader, Rejected
+from backend.catalogue.readers import sentinel2_masks
 from backend.catalogue.tree import Tree, open_tree
 from processes.load.angles import S2_BAND_IDS
 from processes.load.safexml import number, text, to_number
@@ -39,7 +40,10 @@ IMAGE = re.compile(r"(?:.*[_/])?(?P<band>B\d[\dA]|SCL|AOT|WVP)(?:_(?P<res>\d0)m)
 RESOLUTION_FOLDER = re.compile(r"(?:^|/)R(\d0)m/")
 OFFSET_SINCE = 400  # processing baseline 04.00
 SCL_MASKS = {"CLOUD": [8, 9], "CLOUD_SHADOW": [3], "CIRRUS": [10], "SNOW": [11], "WATER": [6]}
-CLASSI_MASKS = ("CLOUD", "CIRRUS", "SNOW")  # bands 1..3 of MSK_CLASSI
+MASK = re.compile(
+    r"(?:QI_DATA|qi)/(?:.*_)?(?:MSK_)?(?P<kind>DETFOO|QUALIT|SATURA|CLOUDS|CLASSI|DEFECT|NODATA|TECQUA)_(?:.*_)?(?P<band>B\d[\dA])(?:_MSI(?:L\d\w)?)?\.(?:jp2|gml)",
+    re.IGNORECASE,
+)
 PROBABILITIES = {"CLDPRB": "cloud probability", "SNWPRB": "snow probability"}
 
 
@@ -124,11 +128,15 @@ def _item(path: Path, tree: Tree, product: Element | None, prefix: str, tile_xml
         grids[band] = probe(path, tree.href(name))
         assets[band] = _image(tree.href(name), band, grids[band], facts)
     _validity(assets, grids)
-    _quality(path, tree, prefix, assets)
+    _quality(path, tree, prefix, assets, grids)
     finest = min(grids.values(), key=lambda g: g.resolution)
     href = tree.href(tile_xml)
     has_angles = tile.find(".//Sun_Angles_Grid") is not None and tile.find(".//Tile_Geocoding") is not None
-    assets["MTD_TL"] = build.angles_asset(href, finest, "s2_tile") if has_angles else build.plain_asset(href)
+    assets["MTD_TL"] = build.plain_asset(href)
+    if has_angles:
+        told = {e.get("bandId") or "" for e in tile.iter("Viewing_Incidence_Angles_Grids")}
+        own = [b for k, b in enumerate(S2_BAND_IDS) if str(k) in told and b in images]
+        assets["MTD_TL"] = build.angles_asset(href, finest, "s2_tile", per_band=own)
     id = facts["granule"] if several else facts["name"]
     return build.item(
         path, id=id, collection=COLLECTIONS[facts["level"]], family=FAMILY, instant=facts["instant"], assets=assets,
@@ -280,13 +288,13 @@ def _validity(assets: dict[str, pystac.Asset], grids: dict[str, Grid]) -> None:
         assets[band].extra_fields["bands"].append(build.mask("VALID", grids[band], {"valid": True}, nodata=0))
 
 
-def _quality(path: Path, tree: Tree, prefix: str, assets: dict[str, pystac.Asset]) -> None:
-    """Quality masks and embedded meteorology. Per-band footprints and defects are assets without bands."""
+def _quality(path: Path, tree: Tree, prefix: str, assets: dict[str, pystac.Asset], grids: dict[str, Grid]) -> None:
+    """Quality masks and embedded meteorology."""
     for name in tree.names:
         rest = name.removeprefix(prefix)
         if not name.startswith(prefix):
             continue
-        if match := re.fullmatch(r"QI_DATA/MSK_(CLDPRB|SNWPRB)_(\d0)m\.jp2", rest):
+        if match := re.fullmatch(r"(?:QI_DATA|qi)/(?:MSK_)?(CLDPRB|SNWPRB)_(\d0)m\.jp2", rest):
             if match[1] not in assets or match[2] == "20":
                 grid = probe(path, tree.href(name))
                 assets[match[1]] = build.asset(
@@ -294,15 +302,8 @@ def _quality(path: Path, tree: Tree, prefix: str, assets: dict[str, pystac.Asset
                     grid,
                     [build.band(match[1], grid, "class", unit="%", description=PROBABILITIES[match[1]])],
                 )
-        elif rest == "QI_DATA/MSK_CLASSI_B00.jp2" and "SCL" not in assets:
-            grid = probe(path, tree.href(name))
-            bands = [build.mask(n, grid, {"values": [1]}, index=i) for i, n in enumerate(CLASSI_MASKS[: grid.count], 1)]
-            assets["CLASSI"] = build.asset(tree.href(name), grid, bands, roles=("data", "cloud"))
-        elif match := re.fullmatch(
-            r"QI_DATA/(?:.*_)?MSK_(DETFOO|QUALIT|SATURA|CLOUDS|DEFECT|NODATA|TECQUA)_(B\w\w)\.(jp2|gml)", rest
-        ):
-            media = "image/jp2" if match[3] == "jp2" else "application/gml+xml"
-            assets[f"{match[1]}_{match[2]}"] = build.plain_asset(tree.href(name), roles=("quality",), media_type=media)
+        elif found := MASK.fullmatch(rest):
+            sentinel2_masks.add(path, tree.href(name), found["kind"].upper(), found["band"].upper(), assets, grids)
         elif match := re.fullmatch(r"(?:AUX_DATA|auxiliary)/(AUX_CAMSFO|AUX_ECMWFT|CAMSFO|ECMWFT)\w*", rest):
             key = match[1] if match[1].startswith("AUX") else f"AUX_{match[1]}"
             assets[key] = build.plain_asset(
@@ -311,8 +312,8 @@ def _quality(path: Path, tree: Tree, prefix: str, assets: dict[str, pystac.Asset
         elif re.fullmatch(r"(?:QI_DATA/.*_PVI|preview)\.jp2", rest):
             assets["preview"] = build.plain_asset(tree.href(name), roles=("overview",))
     for pattern, key in ((r"MTD_MSIL(1C|2A)\.xml", "MTD"), (r"manifest\.safe", "manifest")):
-        if found := tree.first(pattern):
-            assets[key] = build.plain_asset(tree.href(found), media_type="application/xml")
+        if found_name := tree.first(pattern):
+            assets[key] = build.plain_asset(tree.href(found_name), media_type="application/xml")
 
 
 def _properties(facts: dict[str, Any], tile: Element, product: Element | None) -> dict[str, Any]:
