@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint bench bench-quick conformance clients faults docs system clean
+.PHONY: demo test lint bench bench-quick conformance clients faults distributed docs system clean
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -40,6 +40,9 @@ clients: $(STAMP) system
 
 faults: $(STAMP) system
 	$(BIN)/python -m pytest tests/faults
+
+distributed: $(STAMP)
+	$(BIN)/python -m pytest tests/unit/backend/graph/test_cluster.py
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

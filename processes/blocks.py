@@ -17,12 +17,13 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from processes import cluster, heap
 from processes import cube as cubes
-from processes import heap
 from processes.callback import LabeledArray, is_pointwise, merge_of
 from processes.merging import ACCUMULATORS
 from processes.probe import answer, array_dtype, decode, decoded_dtype, of_nothing
 from processes.probe import callback_dtype as callback_dtype
+from processes.slabs import in_slabs, worthwhile
 
 
 def is_lazy(data: xr.DataArray) -> bool:
@@ -197,9 +198,15 @@ def reduce_blocks(
     if merge and is_lazy(data) and any(len(data.chunksizes[d]) > 1 for d in names):
         return _stream(data, names, *merge, dtype=dtype)
 
-    def on_block(block: np.ndarray) -> np.ndarray:
+    def values(block: np.ndarray) -> np.ndarray:
         array = decode(block, nodata).reshape(length, *block.shape[len(names) :])
         return answer(reducer(data=LabeledArray(array, labels, name), context=context), array.shape[1:])
+
+    def on_block(block: np.ndarray) -> np.ndarray:
+        axes, shape = (slice(None),) * len(names), block.shape[len(names) :]
+        if worthwhile(reducer, int(np.prod(shape))):
+            return in_slabs(lambda place: values(block[(*axes, *place)]), shape, dtype)
+        return values(block)
 
     if length == 1 and data.dtype == np.uint8 and is_pointwise(reducer):
         on_block = _looked_up(on_block, len(names), dtype)  # a mask has 256 values, its image millions
@@ -347,6 +354,9 @@ def pull(
        the GIL to be worth it, and be safe to call from several threads). Absent: the block itself.
     2. ``write(slices, what encode returned)`` under a lock of the cube.
 
+    ``scheduler`` is ``threads``, ``sync`` or the address of a dask.distributed scheduler, whose workers then compute the
+    blocks (`processes.cluster`); both stages stay in this process.
+
     ``on_block(done, total)`` follows each, under one lock for all. An exception in any of them, or in a block, stops
     the run and is raised; nothing is handed on after that.
     """
@@ -391,6 +401,8 @@ def pull(
         arrays.append(values if values.ndim else values[None])
         targets.append(Target(n, values.ndim))
     total = sum(a.npartitions for a in arrays)
-    chosen = scheduler if scheduler in ("threads", "sync") else None
-    with heap.kept(), dask.config.set(scheduler=chosen, num_workers=threads):
+    if scheduler not in ("threads", "sync"):
+        cluster.store(arrays, targets, scheduler, threads=threads, failed=lambda: stopped)
+        return
+    with heap.kept(), dask.config.set(scheduler=scheduler, num_workers=threads):
         da.store(arrays, targets, lock=False, compute=True, return_stored=False)  # type: ignore[arg-type]
