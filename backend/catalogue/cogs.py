@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.errors import RasterioError
 
+from backend.catalogue.grids import OPTIONS as READ
 from backend.catalogue.reader import Rejected
 
 SUFFIX = ".tuile-cog"
@@ -99,8 +101,8 @@ def wanted(href: str) -> bool:
     if href.startswith("HDF5:") or "://" in href:
         return False
     try:
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(href) as src:
-            if src.driver.startswith("JP2"):
+        with rasterio.Env(**READ), rasterio.open(href) as src:
+            if src.driver.startswith("JP2") or _gzipped(href):
                 return True
             large = max(src.shape) > SMALL
             return src.driver == "GTiff" and large and (not src.profile.get("tiled") or not src.overviews(1))
@@ -108,9 +110,13 @@ def wanted(href: str) -> bool:
         return False  # not a raster (metadata with angle grids)
 
 
+def _gzipped(href: str) -> bool:
+    return href.startswith("/vsitar/") and bool(re.search(r"\.(tar\.gz|tgz)/", href, re.IGNORECASE))
+
+
 def _copy(product: Path, href: str, target: Path) -> None:
     try:
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_NUM_THREADS="1"):
+        with rasterio.Env(**READ, GDAL_NUM_THREADS="1"):
             rasterio.shutil.copy(href, str(target), **OPTIONS)
             with rasterio.open(href) as one, rasterio.open(target) as two:
                 same = (one.shape, one.transform, one.dtypes, one.crs) == (

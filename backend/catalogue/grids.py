@@ -20,6 +20,8 @@ from shapely.geometry.base import BaseGeometry
 
 from backend.catalogue.reader import Rejected
 
+# GDAL writes an index beside gzipped files unless told not to: an archive is never written to
+OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"}
 SEGMENTS = 8  # points per side of a footprint: the curve of a 110 km UTM side is followed within 10 m
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told in the rejection
 
@@ -71,7 +73,7 @@ def probe(product: Path | str, href: str, *, check: bool = True) -> Grid:
     name = href.rsplit("/", 1)[-1]
     try:
         # Product files are complete in themselves; looking for side files costs a directory listing per raster
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(href) as src:
+        with rasterio.Env(**OPTIONS), rasterio.open(href) as src:
             if src.crs is None:
                 raise Rejected(product, f"{name} has no coordinate reference system")
             t = src.transform

@@ -1,4 +1,4 @@
-"""The files of a product, whether it is a folder or a zip archive."""
+"""The files of a product, whether it is a folder, or a zip or tar archive."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 from backend.catalogue.reader import Rejected
+from processes.load import tars
 from processes.load.safexml import BadXml, parse, read_bytes, read_member
 
 MAX_ENTRIES = 200_000
@@ -29,7 +30,7 @@ class Tree:
 
     root: Path
     sizes: dict[str, int] = field(repr=False)
-    zipped: bool = False
+    archive: str = ""  # how GDAL opens members: "vsizip" or "vsitar"; "" for a folder
     prefix: str = ""
     changed: float = 0.0  # when a file of the product last changed (st_ctime: copying cannot set it back)
 
@@ -39,8 +40,8 @@ class Tree:
 
     def href(self, name: str) -> str:
         """Path that GDAL opens."""
-        if self.zipped:
-            return f"/vsizip/{self.root}/{self.prefix}{name}"
+        if self.archive:
+            return f"/{self.archive}/{self.root}/{self.prefix}{name}"
         return str(self.root / name)
 
     def find(self, pattern: str, flags: int = re.IGNORECASE) -> list[str]:
@@ -55,7 +56,7 @@ class Tree:
     def read(self, name: str) -> bytes:
         """Content of a metadata file. Raises `Rejected` when it is unreadable or too large."""
         try:
-            if self.zipped:
+            if self.archive == "vsizip":
                 with zipfile.ZipFile(self.root) as z:
                     return read_member(z, self.prefix + name)
             return read_bytes(self.href(name))
@@ -88,7 +89,7 @@ class Tree:
                 self.root, f"none of the rasters its metadata lists is there (e.g. {next(iter(groups.values()))[0]})"
             )
         partial = [n for k, gone in missing.items() if 0 < len(gone) < len(groups[k]) for n in gone]
-        if partial and not self.zipped and time.time() - self.changed < SETTLE:
+        if partial and not self.archive and time.time() - self.changed < SETTLE:
             raise Rejected(self.root, f"the copy may not have finished: {len(partial)} rasters its metadata lists are missing "
                            f"(e.g. {partial[0]}); it is taken once nothing has changed for {SETTLE} s")  # fmt: skip
 
@@ -101,9 +102,10 @@ def open_tree(path: Path) -> Tree:
     Rejected
         Unreadable, a broken or hostile archive, or a copy that has not finished.
     """
+    opened = _open_folder if not path.is_file() else _open_tar if tars.suffix(path) else _open_zip
     try:
-        tree = _open_zip(path) if path.is_file() else _open_folder(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        tree = opened(path)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, tars.BadTar) as error:
         raise Rejected(path, f"cannot be listed: {error}") from None
     if partial := [n for n in tree.sizes if PARTIAL.search(PurePosixPath(n).name)]:
         raise Rejected(path, f"the copy has not finished: {partial[0]}")
@@ -128,7 +130,19 @@ def _open_zip(path: Path) -> Tree:
     for info in infos:
         if info.filename.startswith(("/", "\\")) or ".." in PurePosixPath(info.filename).parts:
             raise Rejected(path, f"the archive has an unsafe member name: {info.filename}")
-    tops = {i.filename.split("/", 1)[0] for i in infos if "/" in i.filename}
-    loose = any("/" not in i.filename for i in infos)
-    prefix = f"{next(iter(tops))}/" if len(tops) == 1 and not loose and not tops & INNER else ""
-    return Tree(path.absolute(), {i.filename[len(prefix) :]: i.file_size for i in infos}, True, prefix)
+    prefix = _top(i.filename for i in infos)
+    return Tree(path.absolute(), {i.filename[len(prefix) :]: i.file_size for i in infos}, "vsizip", prefix)
+
+
+def _open_tar(path: Path) -> Tree:
+    sizes = tars.members(path)
+    prefix = _top(sizes)
+    return Tree(path.absolute(), {n[len(prefix) :]: size for n, size in sizes.items()}, "vsitar", prefix)
+
+
+def _top(names: Iterable[str]) -> str:
+    """The one folder that holds everything in an archive, with its slash; "" where there is none."""
+    listed = list(names)
+    tops = {n.split("/", 1)[0] for n in listed if "/" in n}
+    loose = any("/" not in n for n in listed)
+    return f"{next(iter(tops))}/" if len(tops) == 1 and not loose and not tops & INNER else ""

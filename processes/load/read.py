@@ -32,6 +32,7 @@ from processes.probe import stored_nodata
 # GDAL: no directory listings, one decoding thread per block (blocks run in parallel), a small block cache
 GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64, "GDAL_PAM_ENABLED": "NO",
+    "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",  # else GDAL writes an index beside gzipped archives
 }  # fmt: skip
 OPEN_FILES = 200  # per thread
 

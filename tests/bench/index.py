@@ -98,6 +98,9 @@ def fill(catalogue: Catalogue, n: int) -> float:
             connection.execute(sa.insert(item), values)
             connection.execute(sa.insert(document), [{"number": v["number"], "json": shared} for v in values])
             catalogue.places.put(connection, values)
+    if catalogue.engine.dialect.name == "postgresql":  # numbers were given, not drawn
+        with catalogue.engine.begin() as connection:
+            connection.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('catalogue_item', 'number'), {n})")
     catalogue.optimize()
     return time.perf_counter() - began
 

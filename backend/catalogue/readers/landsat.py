@@ -1,4 +1,6 @@
-"""USGS Landsat collections 1 and 2, level 1 (L1TP, L1GT, L1GS) and level 2 (L2SP, L2SR): the files around one MTL.txt.
+"""USGS Landsat collections 1 and 2, level 1 (L1TP, L1GT, L1GS) and level 2 (L2SP, L2SR): the files around one MTL.txt,
+or the archive they are distributed in (.tar, .tar.gz), read where it lies. A gzipped archive has to be unpacked up to the
+place that is read, each time: ``gunzip`` or ``tuile ingest --to-cog`` spare that.
 
 Rescaling as the MTL says (USGS, "Landsat 8 data users handbook" and "Collection 2 level 2 science product guide"):
 top-of-atmosphere reflectance = (M x DN + A) / sin(sun elevation), surface reflectance = M x DN + A.
@@ -18,7 +20,8 @@ from backend.catalogue import build
 from backend.catalogue.bands import LANDSAT8, LANDSAT_TM, Spectral
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
-from backend.catalogue.tree import Tree
+from backend.catalogue.tree import Tree, open_tree
+from processes.load import tars
 from processes.load.safexml import BadXml, read_bytes, to_number
 
 FAMILY = "landsat"
@@ -40,12 +43,19 @@ ANGLE_SCALE = 0.01  # degrees per digital number of the angle rasters
 
 
 def sniff(path: Path) -> bool:
-    """The MTL.txt of a product."""
-    return bool(MTL.fullmatch(path.name)) and path.is_file()
+    """The MTL.txt of a product, or an archive with the name of one."""
+    return (bool(MTL.fullmatch(path.name)) or _packed(path)) and path.is_file()
+
+
+def _packed(path: Path) -> bool:
+    ending = tars.suffix(path)
+    return ending is not None and bool(NAME.fullmatch(path.name[: -len(ending)].upper()))
 
 
 def members(path: Path) -> list[Path]:
-    """Every file whose name begins with the product's."""
+    """Every file whose name begins with the product's; an archive alone."""
+    if _packed(path):
+        return [path]
     stem = path.name[: -len("_MTL.txt")]
     return sorted(p for p in path.parent.glob(f"{glob.escape(stem)}_*") if p.is_file())
 
@@ -68,9 +78,9 @@ def parse_mtl(data: bytes) -> dict[str, dict[str, str]]:
 class _Mtl:
     """Lookup of MTL values: in one group, or in whichever has the key."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, href: str):
         try:
-            data = read_bytes(str(path), 4 << 20)
+            data = read_bytes(href, 4 << 20)
         except (BadXml, OSError) as error:
             raise Rejected(path, f"its MTL cannot be read: {error}") from None
         last = data.rstrip(b"\0 \r\n").rsplit(b"\n", 1)[-1].strip()
@@ -95,28 +105,30 @@ class _Mtl:
 
 def read(path: Path) -> list[pystac.Item]:
     """The item of one product. Raises `Rejected`."""
-    named = MTL.fullmatch(path.name)
+    tree, name = _tree(path)
+    named = MTL.fullmatch(name)
     if named is None:
         raise Rejected(path, "the name is not that of a Landsat MTL file")
-    stem = path.name[: -len("_MTL.txt")]
-    mtl = _Mtl(path)
+    stem = name[: -len("_MTL.txt")]
+    href = tree.href(name)
+    mtl = _Mtl(path, href)
     level2 = named["level"].upper().startswith("L2")
     table = LANDSAT8 if int(named["number"]) >= 8 else LANDSAT_TM
     assets: dict[str, pystac.Asset] = {}
     grids: list[Grid] = []
-    for file in members(path):
-        suffix = file.name[len(stem) + 1 :]
-        if not re.search(r"\.tiff?$", suffix, re.IGNORECASE):
+    for file in sorted(tree.names):
+        suffix = file[len(stem) + 1 :]
+        if not file.startswith(f"{stem}_") or not re.search(r"\.tiff?$", suffix, re.IGNORECASE):
             continue
         key = suffix.rsplit(".", 1)[0].upper()
-        grid = probe(path, str(file.absolute()))
+        grid = probe(path, tree.href(file))
         bands = _bands(key, grid, mtl, table, level2)
         if bands:
             grids.append(grid)
-            assets[key] = build.asset(str(file.absolute()), grid, bands)
+            assets[key] = build.asset(tree.href(file), grid, bands)
     if not any(b["tuile:kind"] == "reflectance" for a in assets.values() for b in a.extra_fields["bands"]):
         raise Rejected(path, "the product has no band raster beside its MTL")
-    _check_arrival(path, mtl)
+    _check_arrival(tree, stem, mtl)
     finest = min(grids, key=lambda g: g.resolution)
     have = {b["name"] for a in assets.values() for b in a.extra_fields["bands"]}
     if "VALID" not in have:
@@ -126,20 +138,29 @@ def read(path: Path) -> list[pystac.Item]:
             build.mask("VALID", grids[list(assets.values()).index(first)], {"valid": True}, nodata=nodata)
         )
     angles = [n for n in ("SZA", "SAA") if n not in have]
-    href = str(path.absolute())
     assets["MTL"] = build.angles_asset(href, finest, "landsat_mtl", angles) if angles else build.plain_asset(href)
     assets["MTL"].media_type = "text/plain"
     properties, instant = _properties(path, mtl, named, finest)
     return [build.item(path, id=stem, collection="LANDSAT_L2" if level2 else "LANDSAT_L1", family=FAMILY, instant=instant, assets=assets, grids=grids, properties=properties)]  # fmt: skip
 
 
-def _check_arrival(path: Path, mtl: _Mtl) -> None:
+def _tree(path: Path) -> tuple[Tree, str]:
+    """The product's files, and its MTL.txt among them."""
+    if not _packed(path):
+        stats = {p.name: p.stat() for p in members(path)}
+        changed = max((s.st_ctime for s in stats.values()), default=0.0)
+        return Tree(path.absolute().parent, {n: s.st_size for n, s in stats.items()}, changed=changed), path.name
+    tree = open_tree(path)
+    found = tree.find(MTL.pattern)
+    if len(found) != 1:
+        raise Rejected(path, f"the archive has {len(found) or 'no'} MTL.txt: one is expected")
+    return tree, found[0]
+
+
+def _check_arrival(tree: Tree, stem: str, mtl: _Mtl) -> None:
     """Refuse a product of which bands are still to come."""
-    stats = {p.name: p.stat() for p in members(path)}
-    tree = Tree(path.parent, {n: s.st_size for n, s in stats.items()}, changed=max(s.st_ctime for s in stats.values()))
     listed = {v for g in mtl.groups.values() for k, v in g.items() if re.fullmatch(r"FILE_NAME_BAND_(ST_B)?\d+\w*", k)}
     # level 2 products repeat the level 1 record: files of the product itself only
-    stem = path.name[: -len("_MTL.txt")]
     tree.check_arrival(sorted(n for n in listed if n.startswith(stem)), lambda n: "ST" if "_ST_" in n else "bands")
 
 
