@@ -218,7 +218,7 @@ def _lines_of_days(values: Any, heights: Any, series: xr.DataArray, slots: np.nd
     shapes, _ = _shapes(None, grid)
     limits = (20.0, 0.15, 0.92)
     if not isinstance(values, da.Array):
-        counts = [_counts(_to_codes(v), np.asarray(heights), shapes, grid) for v in values]
+        counts = [_counts(_to_codes(v), np.asarray(heights), shapes, grid, limits[0]) for v in values]
         return _per_day(counts, slots, number, limits)
     count = dask.delayed(_counts, pure=False)
     rows = np.concatenate([[0], np.cumsum(values.chunks[1])]).astype(int)
@@ -230,7 +230,8 @@ def _lines_of_days(values: Any, heights: Any, series: xr.DataArray, slots: np.nd
             for c, d in pairwise(cols):
                 z = heights[a:b, c:d]
                 z = z.rechunk(-1).to_delayed().item() if isinstance(z, da.Array) else z
-                parts.append(count(_codes(values[k, a:b, c:d]).to_delayed().item(), z, shapes, grid[a:b, c:d]))
+                codes = _codes(values[k, a:b, c:d]).to_delayed().item()
+                parts.append(count(codes, z, shapes, grid[a:b, c:d], limits[0]))
         total.append(dask.delayed(_add, pure=False)(parts))
     return dask.delayed(_per_day, pure=False)(total, slots, number, limits)
 
