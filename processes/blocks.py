@@ -14,6 +14,8 @@ from typing import Any
 
 import dask
 import dask.array as da
+import dask.local
+import dask.threaded
 import numpy as np
 import xarray as xr
 
@@ -404,5 +406,7 @@ def pull(
     if scheduler not in ("threads", "sync"):
         cluster.store(arrays, targets, scheduler, threads=threads, failed=lambda: stopped)
         return
-    with heap.kept(), dask.config.set(scheduler=scheduler, num_workers=threads):
+    # the function, not its name: to look a name up dask imports all of distributed first (0.3 s of the first request)
+    local = dask.threaded.get if scheduler == "threads" else dask.local.get_sync
+    with heap.kept(), dask.config.set(scheduler=local, num_workers=threads):
         da.store(arrays, targets, lock=False, compute=True, return_stored=False)  # type: ignore[arg-type]

@@ -10,6 +10,15 @@ from typing import Any
 
 from processes import registry
 
+# Processes that numpy does in one pass over a block of floats.
+ELEMENTARY = frozenset(
+    [
+        "absolute", "add", "arccos", "arcosh", "arcsin", "arctan", "arctan2", "arsinh", "artanh", "ceil", "clip", "cos",
+        "cosh", "divide", "exp", "floor", "int", "ln", "multiply", "power", "sgn", "sin", "sinh", "sqrt", "subtract",
+        "tan", "tanh",
+    ]
+)  # fmt: skip
+
 
 def _nodes(callback: Any) -> Mapping[str, Any] | None:
     graph = callback.get("process_graph") if isinstance(callback, Mapping) else None
@@ -60,3 +69,12 @@ def _mentions(value: Any) -> bool:
     if isinstance(value, Mapping):
         return value.get("from_parameter") == "data" or any(_mentions(v) for v in value.values())
     return isinstance(value, (list, tuple)) and any(_mentions(v) for v in value)
+
+
+def elementary(callback: Any) -> bool:
+    """Whether a compiled callback is one process of `ELEMENTARY`."""
+    nodes = getattr(callback, "process_graph", None)
+    if not isinstance(nodes, Mapping) or len(nodes) != 1:
+        return False
+    (node,) = nodes.values()
+    return node.get("process_id") in ELEMENTARY

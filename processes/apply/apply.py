@@ -17,6 +17,7 @@ from processes.env import Env
 from processes.errors import ProcessError
 from processes.probe import answer, callback_dtype, decode, probe_array
 from processes.registry import process
+from processes.slabs import in_slabs, worthwhile
 
 
 @process(demand=passes)
@@ -25,8 +26,13 @@ def apply(data: xr.DataArray, process: Callback, context: Any = None) -> xr.Data
     dtype = callback_dtype(process, data, None, context)
     nodata = data.attrs.get("nodata")
 
-    def on_block(block: np.ndarray) -> np.ndarray:
+    def values(block: np.ndarray) -> np.ndarray:
         return answer(process(x=decode(block, nodata), context=context), block.shape)
+
+    def on_block(block: np.ndarray) -> np.ndarray:
+        if worthwhile(process, block.size):
+            return in_slabs(lambda place: values(block[place]), block.shape, dtype)
+        return values(block)
 
     return without_nodata(map_blocks(on_block, data, dtype=dtype))
 

@@ -41,3 +41,15 @@ def normalized_difference(a, b):
 def is_set(v):
     """True where a mask's value is neither 0 nor NaN. A ufunc."""
     return (v == v) & (v != 0)
+
+
+@vectorize(["f4(b1,b1)"], cache=True)
+def flag(true, hole):
+    """1 where true, 0 where not, NaN in holes. A ufunc."""
+    return np.float32(np.nan) if hole else np.float32(1) if true else np.float32(0)
+
+
+@vectorize(["f4(b1,f4,f4)", "f8(b1,f8,f8)"], cache=True)
+def choose(true, accept, reject):
+    """``accept`` where true, else ``reject``. A ufunc."""
+    return accept if true else reject

@@ -74,6 +74,8 @@ def _power(base: Any, p: Any) -> Any:
 
 
 def _powers(base: Any, p: Any) -> np.ndarray:
+    if not is_block(p) and p != 0 and p == p:
+        return base**p  # squares, roots and inverses have loops of their own; NaN stays NaN
     result = np.power(base, p)
     holes = np.isnan(base) | np.isnan(p)  # IEEE 754 says 1 ** NaN = NaN ** 0 = 1, but here NaN is nodata
     if holes.any():
@@ -132,7 +134,8 @@ def log(x: Any, base: Any) -> Any:
         return elementwise(_of_float(known), known, "x", x)
 
     def any_base(x: Any, base: Any) -> Any:
-        return np.log(x) / np.log(base)
+        # of a number as a number of Python: one of numpy would widen a block
+        return np.log(x) / (np.log(base) if is_block(base) else float(np.log(np.float64(base))))
 
     return elementwise(_of_float(any_base), any_base, "x base", x, base)
 
@@ -188,7 +191,7 @@ def clip(x: Any, min: Any, max: Any) -> Any:
     low, high = plain(min), plain(max)
     if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low > high:
         raise ProcessError("MinMaxSwapped", f"The lower end {low} lies above the upper end {high}.")
-    return elementwise(_clipped, lambda x, a, b: np.minimum(np.maximum(x, a), b), "x min max", x, min, max)
+    return elementwise(_clipped, np.clip, "x min max", x, min, max)
 
 
 def _scaled(x: Any, low: Any, high: Any, out_low: Any, out_high: Any) -> Any:
@@ -196,12 +199,28 @@ def _scaled(x: Any, low: Any, high: Any, out_low: Any, out_high: Any) -> Any:
     return (inside - low) / (high - low) * (out_high - out_low) + out_low
 
 
+def _scaled_blocks(x: Any, low: Any, high: Any, out_low: Any, out_high: Any) -> np.ndarray:
+    if not is_block(x) or any(is_block(v) for v in (low, high, out_low, out_high)):
+        return np.asarray(_scaled(x, low, high, out_low, out_high))
+    # numbers of Python keep the precision of the block; steps that change nothing are left out
+    out: np.ndarray = np.clip(x, min(low, high), max(low, high))
+    if low != 0:
+        out -= low
+    if high - low != 1:
+        out /= high - low
+    if out_high - out_low != 1:
+        out *= out_high - out_low
+    if out_low != 0:
+        out += out_low
+    return out
+
+
 @process()
 def linear_scale_range(x: Any, inputMin: Any, inputMax: Any, outputMin: Any = 0, outputMax: Any = 1) -> Any:
     """``(x - inputMin) / (inputMax - inputMin) * (outputMax - outputMin) + outputMin``, ``x`` clipped to the input range."""
     return elementwise(
         _of_float(_scaled),
-        _scaled,
+        _scaled_blocks,
         "x inputMin inputMax outputMin outputMax",
         x,
         inputMin,

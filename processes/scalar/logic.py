@@ -91,12 +91,17 @@ def if_(value: Any, accept: Any, reject: Any = None) -> Any:
     """
     if not is_block(value):
         return accept if _single(value) else reject
-    true, _ = _truth(value)
+    from processes.kernels.elementwise import choose, is_set  # numba only where it is needed
+
+    true = is_set(value) if value.dtype in ("f4", "f8") else _truth(value)[0]
     sides = [_branch(accept, "accept"), _branch(reject, "reject")]
     if all(np.asarray(s).dtype == bool for s in sides):
         return np.where(true, *sides)
     dtype = np.result_type(np.float32, *(float_dtype(s.dtype) for s in sides if is_block(s)))
-    return np.where(true, *(operand(s, "accept") for s in sides)).astype(dtype, copy=False)
+    numbers = (operand(s, "accept") for s in sides)
+    # the loop is vectorised for arrays that are contiguous, not for a number that is repeated
+    full = [np.asarray(v, dtype) if is_block(v) else np.full(true.shape, v, dtype) for v in numbers]
+    return np.asarray(choose(true, *full))
 
 
 def _branch(value: Any, name: str) -> Any:

@@ -101,7 +101,9 @@ def flags(true: np.ndarray, holes: np.ndarray | None) -> np.ndarray:
     """A logical block: boolean, or float32 with NaN in ``holes``."""
     if holes is None or not holes.any():
         return true
-    return np.where(holes, np.float32(np.nan), true.astype(np.float32))
+    from processes.kernels.elementwise import flag  # numba only where it is needed
+
+    return np.asarray(flag(true, holes))
 
 
 # arrays

@@ -7,7 +7,19 @@ import numpy as np
 BANDS = ["B02", "B03", "B04", "B08"]
 EPSG, WEST, NORTH, STEP = 32631, 600_000.0, 4_900_000.0, 10.0
 PROBABILITIES = [0.1, 0.5, 0.9]
-WORKLOADS = ("ndvi", "add", "difference", "median", "quantiles", "interpolation", "zonal", "month")
+# one number in, one out: (process, its other arguments)
+NUMBERS = {
+    "add": ("add", {"y": 1}),
+    "multiply": ("multiply", {"y": 0.0001}),
+    "difference": ("normalized_difference", {"y": 0.3}),
+    "power": ("power", {"p": 2}),
+    "sqrt": ("sqrt", {}),
+    "log": ("log", {"base": 10}),
+    "gt": ("gt", {"y": 0.5}),
+    "clip": ("clip", {"min": 0.2, "max": 0.8}),
+    "scale": ("linear_scale_range", {"inputMin": 0, "inputMax": 1, "outputMin": 0, "outputMax": 255}),
+}
+WORKLOADS = ("ndvi", *NUMBERS, "if", "evi", "median", "quantiles", "interpolation", "zonal", "month")
 
 
 def values(spec):

@@ -13,7 +13,8 @@ import rioxarray  # noqa: F401
 import xarray as xr
 from common import installed
 from openeo_pg_parser_networkx.pg_schema import ParameterReference
-from openeo_processes_dask.process_implementations.arrays import array_interpolate_linear
+from openeo_processes_dask.process_implementations import comparison, logic, math
+from openeo_processes_dask.process_implementations.arrays import array_element, array_interpolate_linear
 from openeo_processes_dask.process_implementations.core import process
 from openeo_processes_dask.process_implementations.cubes import (
     aggregate_spatial,
@@ -23,8 +24,8 @@ from openeo_processes_dask.process_implementations.cubes import (
     ndvi,
     reduce_dimension,
 )
-from openeo_processes_dask.process_implementations.math import add, mean, median, normalized_difference, quantiles
-from vs_common import EPSG, PROBABILITIES, WORKLOADS, coords, ordered, polygons, values
+from openeo_processes_dask.process_implementations.math import mean, median, quantiles
+from vs_common import EPSG, NUMBERS, PROBABILITIES, WORKLOADS, coords, ordered, polygons, values
 
 __all__ = ["WORKLOADS"]
 _state = {}
@@ -53,8 +54,22 @@ def _array(function, **more):
     return partial(process(function), data=ParameterReference(from_parameter="data"), **more)
 
 
-def _number(function, y):
-    return partial(process(function), x=ParameterReference(from_parameter="x"), y=y)
+def _number(name, more):
+    function = getattr(comparison if name == "gt" else math, name)
+    first = "base" if name == "power" else "x"
+    return partial(process(function), **{first: ParameterReference(from_parameter="x")}, **more)
+
+
+def _if(x, **_):
+    return logic._if(value=comparison.gt(x=x, y=0.5), accept=x, reject=0)
+
+
+def _evi(data, axis=None, **_):
+    """The steps of a graph one after the other, without what its executor adds to each."""
+    nir, red, blue = (array_element(data=data, index=k, axis=axis) for k in (3, 2, 0))
+    a, b, c = math.subtract(x=nir, y=red), math.multiply(x=red, y=6), math.multiply(x=blue, y=7.5)
+    d = math.add(x=math.subtract(x=math.add(x=nir, y=b), y=c), y=1)
+    return math.multiply(x=2.5, y=math.divide(x=a, y=d))
 
 
 def run(workload, spec, out):
@@ -62,10 +77,12 @@ def run(workload, spec, out):
     with dask.config.set(scheduler="threads", num_workers=spec["threads"]):
         if workload == "ndvi":
             result = ndvi(cube, nir="B08", red="B04")
-        elif workload == "add":
-            result = apply(cube, _number(add, 1))
-        elif workload == "difference":
-            result = apply(cube, _number(normalized_difference, 0.3))
+        elif workload in NUMBERS:
+            result = apply(cube, _number(*NUMBERS[workload]))
+        elif workload == "if":
+            result = apply(cube, _if)
+        elif workload == "evi":
+            result = reduce_dimension(cube, _evi, "bands")
         elif workload == "median":
             result = reduce_dimension(cube, _array(median), "t")
         elif workload == "quantiles":
