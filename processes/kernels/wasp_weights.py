@@ -58,7 +58,7 @@ def weigh(small, large, aerosol, scale, y0, x0, step, phases, last_y, last_x, ou
     scale : float32, date weight x sensor weight
     y0, x0 : first pixel of the block in the image
     step : pixels per cell
-    phases : (step, 4) float64 cubic weights of the four nodes around a pixel, per position in the cell
+    phases : (4, step) float64 cubic weights of the four nodes around a pixel, per position in the cell
     last_y, last_x : rows (columns) beyond this one repeat it
     out : (h, w) float32
     """
@@ -70,7 +70,7 @@ def weigh(small, large, aerosol, scale, y0, x0, step, phases, last_y, last_x, ou
     for i in range(height):
         y = min(y0 + i, last_y)
         base = (y + step - half) // step - 1
-        p = phases[(y + step - half) % step]
+        p = phases[:, (y + step - half) % step]
         near = 0.0
         for cx in range(cells_x):
             s = 0.0
@@ -96,10 +96,11 @@ def weigh(small, large, aerosol, scale, y0, x0, step, phases, last_y, last_x, ou
                 n = min(step - first, width - j, max(last_x - x + 1, 1))
                 s0, s1, s2, s3 = row_s[c], row_s[c + 1], row_s[c + 2], row_s[min(c + 3, cells_x + 3)]
                 l0, l1, l2, l3 = row_l[c], row_l[c + 1], row_l[c + 2], row_l[min(c + 3, cells_x + 3)]
+                q0, q1, q2, q3 = phases[0], phases[1], phases[2], phases[3]
                 for k in range(n):
-                    q = phases[first + k]
-                    s = q[0] * s0 + q[1] * s1 + q[2] * s2 + q[3] * s3
-                    big = q[0] * l0 + q[1] * l1 + q[2] * l2 + q[3] * l3
+                    f = first + k
+                    s = q0[f] * s0 + q1[f] * s1 + q2[f] * s2 + q3[f] * s3
+                    big = q0[f] * l0 + q1[f] * l1 + q2[f] * l2 + q3[f] * l3
                     w = np.float32((1.0 - abs(s)) * (1.0 - abs(big)))
                     out[i, j + k] = w * scale if s < 1.0 and big < 1.0 else np.float32(0.0)
                 j += n

@@ -9,7 +9,7 @@ Source: Hagolle, Morin and Kadiri (2018), WASP ATBD, Zenodo. What differs in ``p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -68,6 +68,7 @@ class Options:
     mode : ``plus`` or ``wasp1``
     brdf : ``roy``, ``wasp1`` or ``none``
     robust : drop land dates of outlying blue (``plus`` only)
+    level : level the dates to each other, see `processes.wasp.levels` (``plus`` only)
     blue_above, blue_below : how far above and below the (lower) median blue may lie, reflectance
     nir_below : how far below its median near infrared may lie, as a share of it (shadows)
     weighting, coefficients : see `processes.wasp.weights` and `processes.wasp.directional`
@@ -77,6 +78,7 @@ class Options:
     mode: Mode = "plus"
     brdf: Kernels = "roy"
     robust: bool = True
+    level: bool = True
     blue_above: float = 0.03
     blue_below: float = 0.06
     nir_below: float = 0.1
@@ -91,6 +93,7 @@ class Options:
         mode: str | None = None,
         brdf: str | None = None,
         robust: bool | None = None,
+        level: bool | None = None,
         weights: Mapping[str, Any] | None = None,
         coefficients: Mapping[str, Any] | None = None,
     ) -> Options:
@@ -112,14 +115,15 @@ class Options:
         steady = chosen == "plus" if robust is None else bool(robust)
         if steady and chosen == "wasp1":
             raise parameter_invalid("robust", "the mode wasp1 has no robust step.")
-        return cls(
-            days,
-            chosen,
-            kernels,
-            steady,
-            weighting=Weighting.of(weights),
-            coefficients=table,
-        )
+        levelled = chosen == "plus" if level is None else bool(level)
+        if levelled and chosen == "wasp1":
+            raise parameter_invalid("level", "the mode wasp1 does not level dates.")
+        weighting = Weighting.of(weights)
+        if chosen == "wasp1":
+            if "edge_fade" in (weights or {}) and weighting.edge_fade:
+                raise parameter_invalid("weights", "the mode wasp1 does not fade dates in (edge_fade).")
+            weighting = replace(weighting, edge_fade=0.0)
+        return cls(days, chosen, kernels, steady, levelled, weighting=weighting, coefficients=table)
 
     @property
     def limits(self) -> np.ndarray:
@@ -151,6 +155,9 @@ class Block:
     guide : (T, h, w) float32, corrected blue; None: found here
     dark : (T, h, w) float32, corrected near infrared like ``guide``; None: shadows are not looked for
     complete : (T, h, w) or (T, 1, 1) bool, the date has every band; None: found here per pixel
+    level : (T, B, 2) float32 from `processes.wasp.levels.fit_levels`; None: dates are taken as they are
+    blue_level : (T, 2) the same of the blue band
+    aot : (T, h, w) or (T, 1, 1), aerosol optical thickness (or its codes, with ``level`` per code); None: without
     """
 
     dn: np.ndarray
@@ -167,6 +174,9 @@ class Block:
     guide: np.ndarray | None = None
     dark: np.ndarray | None = None
     complete: np.ndarray | None = None
+    level: np.ndarray | None = None
+    blue_level: np.ndarray | None = None
+    aot: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -208,16 +218,23 @@ def halved(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
 
 def guides(block: Block) -> np.ndarray:
     """Corrected blue (T, h, w), float32 DN, NaN for none."""
-    return guide_of(block, block.blue, block.blue_factor)
+    return guide_of(block, block.blue, block.blue_factor, block.blue_level)
 
 
-def guide_of(block: Block, dn: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """One band (T, h, w) with directional factors (T, gy, gx) at nodes, corrected on land: float32 DN, NaN for none."""
+def guide_of(block: Block, dn: np.ndarray, factor: np.ndarray, level: np.ndarray | None = None) -> np.ndarray:
+    """One band (T, h, w) with directional factors (T, gy, gx) at nodes, corrected on land, and levelled by ``level`` (T, 2):
+    float32 DN, NaN for none."""
     out = np.empty(block.cls.shape, np.float32)
     y0, x0 = block.origin
+    off = np.zeros((len(out), 2), np.float32) if level is None else level
+    aot = _aot(block)
     for t in range(len(out)):
-        guide_plane(dn[t], factor[t], block.cls[t], x0, y0, block.step, out[t])
+        guide_plane(dn[t], factor[t], off[t, 0], off[t, 1], aot[t], block.cls[t], x0, y0, block.step, out[t])
     return out
+
+
+def _aot(block: Block) -> np.ndarray:
+    return np.zeros((len(block.dn), 1, 1), np.float32) if block.aot is None else block.aot
 
 
 def fallback(block: Block, guide: np.ndarray, cell: int) -> np.ndarray:
@@ -236,6 +253,7 @@ def average(block: Block, days: Sequence[int], options: Options) -> Result:
     guide = guides(block) if block.guide is None else block.guide
     choice = fallback(block, guide, block.cell) if block.choice is None else block.choice
     dark = np.empty((0, 0, 0), np.float32) if block.dark is None else block.dark
+    level = np.zeros((len(block.dn), bands, 2), np.float32) if block.level is None else block.level
     out = Result(
         np.empty((bands, *shape), np.float32),
         np.empty(shape, np.uint8),
@@ -244,9 +262,9 @@ def average(block: Block, days: Sequence[int], options: Options) -> Result:
         np.empty(shape, np.uint8),
     )
     average_block(
-        block.dn, block.cls, guide, dark, block.weight, block.factor, block.present, np.asarray(days, dtype="f8"), choice,
-        block.cell, *block.origin, float(block.step), options.robust, options.limits, out.refl, out.flag, out.weight,
-        out.date, out.clear,
+        block.dn, block.cls, guide, dark, block.weight, block.factor, level, _aot(block), block.present,
+        np.asarray(days, dtype="f8"), choice, block.cell, *block.origin, float(block.step), options.robust,
+        options.limits, out.refl, out.flag, out.weight, out.date, out.clear,
     )  # fmt: skip
     return out
 

@@ -7,13 +7,14 @@ own extent and grid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date as Date
 from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.graph_manipulation import clone
 
 from processes import blocks
 from processes import cube as cubes
@@ -21,17 +22,11 @@ from processes.env import Env
 from processes.errors import ProcessError, parameter_invalid
 from processes.registry import process
 from processes.wasp import chain
-from processes.wasp.composite import EPOCH, NODATA, Block, Options, Result, classify, guide_of, synthesise
-from processes.wasp.directional import factor
-from processes.wasp.sources import CLM_ANY, LANDSAT, MG2_SNOW, MG2_WATER, VENUS
-from processes.wasp.weights import CoarseGrid, aerosol_weight, coarse_step, date_weight
-
-ANGLES = ("SZA", "SAA", "VZA", "VAA")
-NO_REFLECTANCE = {
-    "CLM", "MG2", "EDG", "SAT", "SCL", "AOT", "WVC", "CLOUD", "CLOUD_SHADOW", "CIRRUS", "SNOW", "WATER", "VALID", *ANGLES,
-}  # fmt: skip
-NIR = ("B08", "B8A")  # what holds the near infrared where the cube does not say
-LAYERS = ("FLG", "WGT", "DTS", "NCL")
+from processes.wasp.composite import Options
+from processes.wasp.cube_blocks import LAYERS, Layout, Work, synthesise_block
+from processes.wasp.rims import RimGrid
+from processes.wasp.sources import LANDSAT, VENUS
+from processes.wasp.weights import CoarseGrid, coarse_step, date_weight
 
 
 @process()
@@ -42,6 +37,7 @@ def wasp_synthesis(
     mode: str | None = "plus",
     brdf: str | None = None,
     robust: bool | None = None,
+    level: bool | None = None,
     weights: Mapping[str, float] | None = None,
     sensor_weights: Mapping[str, float] | None = None,
     *,
@@ -65,6 +61,8 @@ def wasp_synthesis(
         Directional correction ``roy``, ``wasp1`` or ``none``; None: the mode's own. Needs the angle bands.
     robust
         Leave out land dates of outlying blue; None: in mode ``plus``.
+    level
+        Level the dates to each other; None: in mode ``plus``. See `processes.wasp.levels`.
     weights
         See `processes.wasp.weights.Weighting`.
     sensor_weights
@@ -81,10 +79,10 @@ def wasp_synthesis(
     ProcessError
         ``ProcessParameterInvalid``, ``DimensionNotAvailable``, ``DimensionMissing``, ``NoDataAvailable``.
     """
-    options = Options.of(half_window=half_window, mode=mode, brdf=brdf, robust=robust, weights=weights)
+    options = Options.of(half_window=half_window, mode=mode, brdf=brdf, robust=robust, level=level, weights=weights)
     t, bands, (y, x) = cubes.temporal_dim(data), cubes.bands_dim(data), cubes.spatial_dims(data)
     data = data.transpose(t, bands, y, x)
-    days = _days(data, t)
+    days = days_of(data, t)
     order = np.argsort(np.array(days, dtype="datetime64[D]"), kind="stable")
     layout = Layout.of(data, bands)
     parts = []
@@ -95,7 +93,7 @@ def wasp_synthesis(
                 "NoDataAvailable", f"The cube has no date within {options.half_window} days of {synthesis}."
             )
         own = data.isel({t: inside})
-        scales = _scales(own, t, [days[i] for i in inside], synthesis, options, sensor_weights or {})
+        scales = scales_of(own, t, [days[i] for i in inside], synthesis, options, sensor_weights or {})
         parts.append(
             _one(own, (t, bands, y, x), layout, [days[i] for i in inside], synthesis, options, scales, env or Env())
         )
@@ -105,42 +103,7 @@ def wasp_synthesis(
     return cubes.like(result, data, **grid, band_info=info)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where a cube's bands are: indices along the band dimension."""
-
-    labels: tuple[str, ...]
-    reflectance: tuple[str, ...]
-    blue: str
-    nir: str | None
-
-    @classmethod
-    def of(cls, data: xr.DataArray, dimension: str) -> Layout:
-        """Raises ``ProcessParameterInvalid`` where a cloud mask or a blue band is missing."""
-        labels = tuple(map(str, cubes.labels(data, dimension)))
-        info = data.attrs.get("band_info", {})
-        reflectance = tuple(b for b in labels if b not in NO_REFLECTANCE)
-        if not {"CLM", "CLOUD"} & set(labels):
-            raise parameter_invalid("data", "it needs a cloud mask: load the band CLM, or CLOUD and CLOUD_SHADOW.")
-        named = [b for b in reflectance if _common(info, b) == "blue"]
-        blue = named[0] if named else "B02"
-        if blue not in reflectance:
-            raise parameter_invalid("data", "it needs a blue band (B02), which decides between cloudy dates.")
-        infrared = [b for b in reflectance if _common(info, b) in ("nir", "nir08")] + [
-            b for b in NIR if b in reflectance
-        ]
-        return cls(labels, reflectance, blue, infrared[0] if infrared else None)
-
-    def at(self, *names: str) -> list[int]:
-        return [self.labels.index(n) for n in names if n in self.labels]
-
-
-def _common(info: Mapping[str, Mapping[str, Any]], band: str) -> Any:
-    held = info.get(band, {})
-    return held.get("common_name", held.get("eo:common_name"))
-
-
-def _days(data: xr.DataArray, t: str) -> list[Date]:
+def days_of(data: xr.DataArray, t: str) -> list[Date]:
     labels = cubes.labels(data, t)
     try:
         return [np.datetime64(v, "D").astype(Date) for v in labels]
@@ -148,7 +111,7 @@ def _days(data: xr.DataArray, t: str) -> list[Date]:
         raise parameter_invalid("data", f"its temporal labels are no dates: {labels[0]!r}.") from None
 
 
-def _scales(
+def scales_of(
     own: xr.DataArray, t: str, days: Sequence[Date], synthesis: Date, options: Options, weights: Mapping[str, float]
 ) -> list[float]:
     """Date weight x sensor weight per date."""
@@ -173,43 +136,66 @@ def _one(
     """Synthesis for one date, lazy where ``own`` is."""
     t, bands, y, x = dims
     own = _smaller(own, dims, env)
-    step = max(coarse_step(_resolution(own, y, x), options.weighting), 1)
-    coarse = CoarseGrid(own.sizes[y], own.sizes[x], step, options.mode)
-    masks = own.isel({bands: layout.at(*(("CLM",) if "CLM" in layout.labels else ("CLOUD", "CLOUD_SHADOW")))})
-    shape = (2, own.sizes[t], *coarse.shape)
-    fields = blocks.fold_blocks(
-        partial(_cloud_parts, coarse=coarse, raw="CLM" in layout.labels),
-        partial(_cloud_fields, coarse=coarse, options=options, dates=own.sizes[t]),
-        masks.chunk({bands: -1}) if blocks.is_lazy(masks) else masks,
-        shape,
-        np.float64,
-    )
-    held = xr.DataArray(
-        fields if blocks.is_lazy(own) else fields.compute(scheduler="sync"), dims=("field", t, "yc", "xc")
-    )
-    rows = xr.DataArray(np.arange(own.sizes[y]), dims=(y,), coords={y: own.coords[y]})
-    cols = xr.DataArray(np.arange(own.sizes[x]), dims=(x,), coords={x: own.coords[x]})
+    resolution = resolution_of(own, y, x)
+    height, width, dates = own.sizes[y], own.sizes[x], own.sizes[t]
+    coarse = CoarseGrid(height, width, coarse_step(resolution, options.weighting), options.mode)
+    rims = RimGrid.of(height, width, resolution, options.weighting.edge_fade)
+    work = Work(layout, (dates, height, width), coarse, rims, tuple(days), synthesis, options, tuple(scales))
+    fields, unseen, levels = _first_look(own, bands, work)
+    rows = xr.DataArray(np.arange(height), dims=(y,), coords={y: own.coords[y]})
+    cols = xr.DataArray(np.arange(width), dims=(x,), coords={x: own.coords[x]})
     if blocks.is_lazy(own):
         rows, cols = rows.chunk({y: own.chunksizes[y]}), cols.chunk({x: own.chunksizes[x]})
     names = [*layout.reflectance, *LAYERS]
-    work = partial(
-        _block,
-        layout=layout,
-        coarse=coarse,
-        days=tuple(days),
-        synthesis=synthesis,
-        options=options,
-        scales=tuple(scales),
-    )
     plain = own.drop_vars([c for c in own.coords if t in own.coords[c].dims])
+    small = [
+        xr.DataArray(fields, dims=("field", t, "yc", "xc")),
+        xr.DataArray(unseen, dims=(t, "yr", "xr")),
+        xr.DataArray(levels, dims=(t, "refl", "part")),
+    ]
     result = blocks.map_blocks(
-        work, plain, held, rows, cols, core=[t, bands, "field", "yc", "xc"], out_core={t: 1, bands: len(names)}
-    )
+        partial(synthesise_block, work=work), plain, *small, rows, cols,
+        core=[t, bands, "field", "yc", "xc", "yr", "xr", "refl", "part"], out_core={t: 1, bands: len(names)},
+    )  # fmt: skip
     label = np.datetime64(synthesis.isoformat(), "ns")
     return result.transpose(*dims).assign_coords({t: [label], bands: names})
 
 
-def _resolution(data: xr.DataArray, y: str, x: str) -> float:
+def _first_look(own: xr.DataArray, bands: str, work: Work) -> list[Any]:
+    """The small arrays that need all of the cube: cloud fields, packed unseen cells, levels; lazy where ``own`` is.
+
+    A lazy cube is read for them block by block on its own: sharing the blocks with the synthesis would keep all of them
+    in memory until the last has been looked at. Only the bands that are needed are read.
+    """
+    layout, (dates, *_) = work.layout, work.shape
+    needed = {"CLM"} if "CLM" in layout.labels else {"CLOUD", "CLOUD_SHADOW"}
+    needed |= {layout.blue} if work.rims is not None else set()
+    level = work.options.level and dates > 1
+    if not level:
+        at = layout.at(*(b for b in layout.labels if b in needed))
+        labels = tuple(layout.labels[i] for i in at)
+        own = own.isel({bands: at})
+        work = replace(work, layout=replace(layout, labels=labels))
+    if blocks.is_lazy(own):
+        own = own.copy(data=clone(own.chunk({bands: -1}).data))
+    folds: list[tuple[Any, Any, tuple[int, ...], Any]] = [
+        (work.cloud_part, work.cloud_fields, (2, dates, *work.coarse.shape), np.float64)
+    ]
+    if work.rims is not None:
+        folds.append((work.unseen_part, work.unseen_cells, (dates, *work.rims.packed_shape), np.uint8))
+    if level:
+        folds.append((work.sample_part, work.levels, (dates, len(layout.reflectance), 2), np.float32))
+    found: list[Any] = [blocks.fold_blocks(part, finish, own, shape, dtype) for part, finish, shape, dtype in folds]
+    if not blocks.is_lazy(own):
+        found = [made.compute(scheduler="sync") for made in found]
+    if work.rims is None:
+        found.insert(1, np.zeros((dates, 1, 1), np.uint8))
+    if not level:
+        found.append(np.zeros((dates, len(layout.reflectance), 2), np.float32))
+    return found
+
+
+def resolution_of(data: xr.DataArray, y: str, x: str) -> float:
     """Pixel size in metres; degrees count 111.32 km."""
     axis = x if data.sizes[x] > 1 else y
     values = data.coords[axis].values
@@ -229,93 +215,3 @@ def _smaller(own: xr.DataArray, dims: tuple[str, str, str, str], env: Env) -> xr
     while rows * cols > pixels:
         rows, cols = (-(-rows // 2), cols) if rows >= cols else (rows, -(-cols // 2))
     return own.chunk({t: -1, bands: -1, y: rows, x: cols})
-
-
-def _cloud_parts(block: np.ndarray, offsets: tuple[int, ...], *, coarse: CoarseGrid, raw: bool) -> list[Any]:
-    """A block's share of the coarse cells, per date: (date, rows, columns, sums)."""
-    cloud = _said(block, CLM_ANY if raw else 0)
-    return [(offsets[0] + i, *coarse.part(cloud[i].view(np.uint8), offsets[2], offsets[3])) for i in range(len(cloud))]
-
-
-def _cloud_fields(parts: list[list[Any]], *, coarse: CoarseGrid, options: Options, dates: int) -> np.ndarray:
-    sums = [coarse.start() for _ in range(dates)]
-    for t, rows, cols, share in (p for part in parts for p in part):
-        sums[t][rows, cols] += share
-    return np.stack([coarse.fields(s, options.weighting) for s in sums], axis=1)
-
-
-def _said(values: np.ndarray, bits: int) -> np.ndarray:
-    """Any of the mask bands (T, M, h, w) says so: bool (T, h, w). NaN and 255 of a 0/1 band are no."""
-    if bits:
-        return (np.nan_to_num(values).astype(np.int32) & bits).any(axis=1)
-    return (values == 1).any(axis=1)
-
-
-def _block(
-    values: np.ndarray, fields: np.ndarray, rows: np.ndarray, cols: np.ndarray, *, layout: Layout, coarse: CoarseGrid,
-    days: tuple[Date, ...], synthesis: Date, options: Options, scales: tuple[float, ...],
-) -> np.ndarray:  # fmt: skip
-    """One block: (T, bands, h, w) and the cloud fields (T, 2, cells) in, (1, bands, h, w) out."""
-    cells = fields.reshape(fields.shape[:4])  # the pixel dimensions it lacks come as ones
-    small, large = np.ascontiguousarray(cells[:, 0]), np.ascontiguousarray(cells[:, 1])
-    dates, _, height, width = values.shape
-    # digital numbers to 1/16: exact for reflectance that was stored as int16
-    dn = np.rint(values[:, layout.at(*layout.reflectance)] * np.float32(16e4)) / np.float32(16)
-    dn = np.where(np.isnan(dn), np.float32(NODATA), dn).astype(np.float32)
-    raw = "MG2" in layout.labels
-    water = _said(values[:, layout.at("MG2")], MG2_WATER) if raw else _said(values[:, layout.at("WATER")], 0)
-    snow = _said(values[:, layout.at("MG2")], MG2_SNOW) if raw else _said(values[:, layout.at("SNOW")], 0)
-    clm = "CLM" in layout.labels
-    cloud = (
-        _said(values[:, layout.at("CLM")], CLM_ANY) if clm else _said(values[:, layout.at("CLOUD", "CLOUD_SHADOW")], 0)
-    )
-    cls = classify(cloud, water, snow, dn)
-    origin = int(rows.flat[0]), int(cols.flat[0])
-    weight = np.empty((dates, height, width), np.float32)
-    for i in range(dates):
-        aerosol = np.ones((1, 1), np.float32)
-        if "AOT" in layout.labels:
-            aerosol = aerosol_weight(values[i, layout.labels.index("AOT")], options.weighting)
-        coarse.weight(small[i], large[i], aerosol, scales[i], *origin, weight[i])
-    blue = layout.reflectance.index(layout.blue)
-    delivered = dn[:, blue].copy()
-    _correct(values, dn, cls, layout, options)
-    seen = np.ones((dates, dn.shape[1]), bool)
-    ones = np.ones((dates, dn.shape[1], 1, 1), np.float32)
-    if options.mode == "wasp1":
-        block = Block(np.rint(dn).astype(np.int16), cls, delivered, weight, ones, ones[:, 0], seen, origin)
-    else:
-        block = Block(dn, cls, dn[:, blue], weight, ones, ones[:, 0], seen, origin)
-        if options.robust and layout.nir is not None:
-            block = replace(block, dark=guide_of(block, dn[:, layout.reflectance.index(layout.nir)], ones[:, 0]))
-    return _stack(synthesise(block, days, synthesis, options), synthesis, options)
-
-
-def _correct(values: np.ndarray, dn: np.ndarray, cls: np.ndarray, layout: Layout, options: Options) -> None:
-    """Directional correction of land in place, where the cube has the angles."""
-    if options.brdf == "none" or len(layout.at(*ANGLES)) < 4:
-        return
-    for i in range(len(dn)):
-        sza, saa, vza, vaa = (values[i, layout.labels.index(a)] for a in ANGLES)
-        for b, band in enumerate(layout.reflectance):
-            if band not in options.coefficients:
-                continue
-            ratio = factor(options.coefficients[band], sza, vza, saa - vaa, options.brdf).astype(np.float32)
-            corrected = dn[i, b] * ratio
-            if options.mode == "wasp1":
-                corrected = np.trunc(corrected)
-            usable = (cls[i] == 4) & (dn[i, b] != NODATA) & np.isfinite(ratio) & (ratio > 0)
-            dn[i, b] = np.where(usable, corrected, dn[i, b])
-
-
-def _stack(result: Result, synthesis: Date, options: Options) -> np.ndarray:
-    """A result as the cube's bands, rounded once to 1/10000: (1, bands, h, w) float32."""
-    first = 0.0 if options.mode == "wasp1" else float((synthesis - EPOCH).days)
-    layers = [
-        np.rint(result.refl) / np.float32(1e4),
-        result.flag[None],
-        np.rint(result.weight * np.float32(1000))[None] / np.float32(1000),
-        (np.rint(result.date) + np.float32(first))[None],
-        result.clear[None],
-    ]
-    return np.concatenate([np.asarray(layer, dtype=np.float32) for layer in layers])[None]

@@ -47,7 +47,16 @@ class Sensor:
 
 SENTINEL2 = Sensor("sentinel-2", SENTINEL2_BANDS, "B02", "B08", 1.0, {b: b for b in SENTINEL2_BANDS}, True)
 LANDSAT = Sensor("landsat", SENTINEL2_BANDS, "B02", "B8A", 0.33, OLI_AS_SENTINEL2, True)
+# VENuS band of (nearly) the same wavelength, for mixes
+VENUS_AS_SENTINEL2 = {"B02": "B03", "B03": "B04", "B04": "B07", "B05": "B08", "B06": "B09", "B07": "B10", "B8A": "B11"}
 VENUS = Sensor("venus", VENUS_BANDS, "B03", "B11", 0.33, {b: b for b in VENUS_BANDS}, False)
+VENUS_IN_MIX = Sensor("venus", SENTINEL2_BANDS, "B02", "B8A", 0.33, VENUS_AS_SENTINEL2, False)
+
+
+def lead_sensor(acquisitions: Sequence[Acquisition]) -> Sensor:
+    """Whose bands a synthesis of these acquisitions has: Sentinel-2's in a mix."""
+    sensors = [a.sensor for a in acquisitions]
+    return next((s for s in sensors if s is SENTINEL2), sensors[0])
 
 
 def sensor_of(item: pystac.Item) -> Sensor:
@@ -67,7 +76,7 @@ class Acquisition:
     """One date of a synthesis.
 
     ``bands``: output band -> source; ``blue`` among them; ``cloud``, ``water``, ``snow``: (source, bits) pairs, a pixel
-    is of the class if any says so; ``aot``: source or None; ``angles``: None where unknown; ``weight``: sensor weight.
+    is of the class if any says so; ``valid``: 0/1 mask or None; ``aot``: source or None; ``angles``: None where unknown; ``weight``: sensor weight.
     """
 
     id: str
@@ -78,14 +87,20 @@ class Acquisition:
     cloud: tuple[tuple[Band, int], ...]
     water: tuple[tuple[Band, int], ...]
     snow: tuple[tuple[Band, int], ...]
+    valid: Band | None
     aot: Band | None
     angles: AngleGrids | None
     weight: float
 
     @classmethod
-    def of(cls, item: pystac.Item, sensor_weights: Mapping[str, float], env: Env) -> Acquisition:
-        """Read an item. Raises ``ProcessParameterInvalid`` where it has no bands or no cloud mask."""
+    def of(
+        cls, item: pystac.Item, sensor_weights: Mapping[str, float], env: Env, *, mixed: bool = False
+    ) -> Acquisition:
+        """Read an item; ``mixed``: beside other sensors. Raises ``ProcessParameterInvalid`` where it has no bands or no
+        cloud mask."""
         sensor = sensor_of(item)
+        if mixed and sensor is VENUS:
+            sensor = VENUS_IN_MIX
         found = item_bands(item)
         bands = {out: found[own] for out, own in sensor.own.items() if own in found}
         if sensor.blue not in bands:
@@ -107,6 +122,7 @@ class Acquisition:
             cloud,
             _masks(found, ("MG2", MG2_WATER), ("WATER",), True),
             _masks(found, ("MG2", MG2_SNOW), ("SNOW",), True),
+            found.get("VALID"),
             found.get("AOT"),
             angles,
             float(sensor_weights.get(sensor.name, sensor.weight)),

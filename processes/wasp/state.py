@@ -1,64 +1,95 @@
 """A synthesis that can be continued: dates are added one by one, in any order, and equal the batch exactly.
 
 What is kept are sums of integers (see `processes.kernels.wasp_average`), so adding is exact. The robust step looks at the
-median over all dates, which sums cannot tell; with it on, the state keeps every observation as well.
+median over all dates, and levelling compares all dates, which sums cannot tell; with either on, the state keeps every
+observation instead. `processes.wasp.state_file` saves it, `processes.wasp.continued` feeds it from cubes.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from processes.errors import ProcessError
+from processes.errors import ProcessError, parameter_invalid
 from processes.kernels.wasp_average import CLOUD, FRACTION, LAND, NODATA, SNOW, WATER, WEIGHT_ONE
-from processes.wasp.composite import Block, Options, Result, average
-from processes.wasp.weights import Weighting
+from processes.wasp.composite import Block, Options, Result, average, guide_of
+from processes.wasp.levels import levelled
+
+NEVER = -(1 << 30)
+KINDS = (("land", LAND), ("snow", SNOW), ("water", WATER))
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One date: dn (B, h, w) float32, cls (h, w) uint8, weight (h, w) float32, aot (h, w) float32, NaN where unknown."""
+
+    day: date
+    dn: np.ndarray
+    cls: np.ndarray
+    weight: np.ndarray
+    aot: np.ndarray
+
+
+def empty_sums(bands: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """The arrays of a state without dates.
+
+    ``land_v, land_b`` (B, h, w) and ``land_w, land_d`` (h, w) float64 sums of weight x reflectance, weight per band,
+    weight, weight x days; the same for ``snow`` and ``water``; ``count`` (3, h, w) uint16 dates per class; ``last``
+    (2, h, w) int32 last day of snow and water; ``best`` (h, w) float32 blue, ``best_day`` int32, ``best_complete`` bool and
+    ``best_v`` (B, h, w) float32 of the cloudy date to fall back on.
+    """
+    sums: dict[str, np.ndarray] = {}
+    for kind, _ in KINDS:
+        sums |= {f"{kind}_{k}": np.zeros((bands, *shape)) for k in "vb"}
+        sums |= {f"{kind}_{k}": np.zeros(shape) for k in "wd"}
+    sums["count"] = np.zeros((3, *shape), np.uint16)
+    sums["last"] = np.full((2, *shape), NEVER, np.int32)
+    sums["best"] = np.full(shape, np.inf, np.float32)
+    sums["best_day"] = np.full(shape, NEVER, np.int32)
+    sums["best_complete"] = np.zeros(shape, bool)
+    sums["best_v"] = np.full((bands, *shape), NODATA, np.float32)
+    return sums
 
 
 @dataclass
 class SynthesisState:
-    """Sums of one block (or tile) over the dates so far. Mode ``plus`` only.
+    """Dates so far of one block (or tile). Mode ``plus`` only.
 
     Attributes
     ----------
     synthesis, options : what is synthesised, and how
-    days : dates taken so far, in the order they came
-    arrays : ``land_v, land_b`` (B, h, w) and ``land_w, land_d`` (h, w) float64 sums of weight x reflectance, weight per
-        band, weight, weight x days; the same for ``snow`` and ``water``; ``count`` (3, h, w) uint16 dates per class;
-        ``last`` (2, h, w) int32 last day of snow and water; ``best`` (h, w) float32 blue, ``best_day`` int32 and
-        ``best_v`` (B, h, w) float32 of the cloudy date to fall back on
-    observations : with the robust step, (day, dn, cls, weight, blue, nir) of every date
+    bands, blue, nir : names of the bands; which of them decides between dates; which shows shadows, or None
+    shape : (h, w)
+    grid : text that identifies the ground it covers (CRS and corners), compared when dates are added from cubes
+    names : acquisitions taken so far, in the order they came
+    arrays : sums, see `empty_sums`; empty where ``observations`` are kept instead (robust or levelled)
     """
 
     synthesis: date
     options: Options
-    bands: int
+    bands: tuple[str, ...]
     shape: tuple[int, int]
-    days: list[date] = field(default_factory=list)
+    blue: str = "B02"
+    nir: str | None = None
+    grid: str = ""
+    names: list[str] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    observations: list[tuple[date, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = field(
-        default_factory=list
-    )
+    observations: list[Observation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.options.mode != "plus":
-            raise ProcessError("ProcessParameterInvalid", "Only syntheses of mode 'plus' can be continued.")
-        if not self.arrays:
-            for kind in ("land", "snow", "water"):
-                self.arrays |= {f"{kind}_{k}": np.zeros((self.bands, *self.shape)) for k in "vb"}
-                self.arrays |= {f"{kind}_{k}": np.zeros(self.shape) for k in "wd"}
-            self.arrays["count"] = np.zeros((3, *self.shape), np.uint16)
-            self.arrays["last"] = np.full((2, *self.shape), -(1 << 30), np.int32)
-            self.arrays["best"] = np.full(self.shape, np.inf, np.float32)
-            self.arrays["best_day"] = np.full(self.shape, -(1 << 30), np.int32)
-            self.arrays["best_complete"] = np.zeros(self.shape, bool)
-            self.arrays["best_v"] = np.full((self.bands, *self.shape), NODATA, np.float32)
+            raise parameter_invalid("mode", "only syntheses of mode 'plus' can be continued.")
+        for band in (self.blue, *([] if self.nir is None else [self.nir])):
+            if band not in self.bands:
+                raise parameter_invalid("data", f"there is no band {band}, which decides between dates.")
+        if not self.arrays and not self.keeps_observations:
+            self.arrays = empty_sums(len(self.bands), self.shape)
+
+    @property
+    def keeps_observations(self) -> bool:
+        return self.options.robust or self.options.level
 
     def add(
         self,
@@ -66,8 +97,8 @@ class SynthesisState:
         dn: np.ndarray,
         cls: np.ndarray,
         weight: np.ndarray,
-        blue: np.ndarray,
-        nir: np.ndarray | None = None,
+        aot: np.ndarray | None = None,
+        name: str | None = None,
     ) -> None:
         """Take one more date.
 
@@ -77,28 +108,30 @@ class SynthesisState:
         dn : (B, h, w) reflectance x 10000, land already corrected for direction, -10000 for nodata
         cls : (h, w) uint8 from `composite.classify`
         weight : (h, w) float32 total weight
-        blue : (h, w) float32 blue like ``dn``, NaN for none
-        nir : the same of near infrared, for the robust step; None: it looks at blue only
+        aot : (h, w) float32 aerosol optical thickness, for levelling; None: unknown
+        name : tells acquisitions of one day apart, default the day; raises ``ProcessParameterInvalid`` for one that has been
+            added already
         """
+        name = name or day.isoformat()
         if not self.options.takes(day, self.synthesis):
-            raise ProcessError("ProcessParameterInvalid", f"{day} lies outside the window around {self.synthesis}.")
-        self.days.append(day)
-        if self.options.robust:
-            self.observations.append(
-                (
-                    day,
-                    dn.astype(np.float32),
-                    cls.copy(),
-                    weight.copy(),
-                    blue.copy(),
-                    np.empty((0, 0), np.float32) if nir is None else nir.copy(),
-                )
-            )
-            return
-        away = float((day - self.synthesis).days)
+            raise parameter_invalid("data", f"{day} lies outside the window around {self.synthesis}.")
+        if name in self.names:
+            raise parameter_invalid("data", f"{name} has been added to the synthesis already.")
+        wanted = (len(self.bands), *self.shape)
+        if dn.shape != wanted or cls.shape != self.shape or weight.shape != self.shape:
+            raise parameter_invalid("data", f"the date {day} has not the shape {wanted} of the synthesis.")
+        self.names.append(name)
+        if self.keeps_observations:
+            thick = np.full(self.shape, np.nan, np.float32) if aot is None else aot.astype(np.float32)
+            kept = Observation(day, dn.astype(np.float32), cls.copy(), weight.astype(np.float32), thick)
+            self.observations.append(kept)
+        else:
+            self._sum(float((day - self.synthesis).days), dn, cls, weight)
+
+    def _sum(self, away: float, dn: np.ndarray, cls: np.ndarray, weight: np.ndarray) -> None:
         fixed = np.rint(dn.astype(np.float32) * np.float32(FRACTION)).astype(np.float64)
         share = np.rint(np.maximum(weight, np.float32(1e-3)) * np.float32(WEIGHT_ONE)).astype(np.float64)
-        for n, (kind, code) in enumerate((("land", LAND), ("snow", SNOW), ("water", WATER))):
+        for n, (kind, code) in enumerate(KINDS):
             here = cls == code
             w = np.where(here, share if kind == "land" else WEIGHT_ONE, 0.0)
             per_band = np.where(dn != NODATA, w, 0.0)
@@ -110,35 +143,38 @@ class SynthesisState:
             if n:
                 last = self.arrays["last"][n - 1]
                 last[here] = np.maximum(last[here], int(away))
-        self._cloudy(int(away), dn, cls, blue)
+        self._cloudy(int(away), dn, cls)
 
-    def _cloudy(self, away: int, dn: np.ndarray, cls: np.ndarray, blue: np.ndarray) -> None:
+    def _cloudy(self, away: int, dn: np.ndarray, cls: np.ndarray) -> None:
         """The fallback date: complete before incomplete, then smallest blue, then the earlier day."""
-        a = self.arrays
+        a, blue = self.arrays, dn[self.bands.index(self.blue)].astype(np.float32)
         complete = (dn != NODATA).all(axis=0)
-        unseen = a["best_day"] == -(1 << 30)
+        unseen = a["best_day"] == NEVER
         same = a["best_complete"] == complete
         less = (blue < a["best"]) | ((blue == a["best"]) & (away < a["best_day"]))
         better = unseen | (complete & ~a["best_complete"]) | (same & less)
-        take = (cls == CLOUD) & ~np.isnan(blue) & better
+        take = (cls == CLOUD) & (blue != NODATA) & better
         a["best"][take], a["best_day"][take], a["best_complete"][take] = blue[take], away, complete[take]
         a["best_v"][:, take] = dn[:, take]
 
     def result(self) -> Result:
-        """The synthesis of the dates so far, equal to the batch of the same dates."""
-        if self.options.robust:
-            return self._batch()
+        """The synthesis of the dates so far, equal to the batch of the same dates. Raises ``NoDataAvailable`` without any."""
+        if not self.names:
+            raise ProcessError("NoDataAvailable", "No date has been added to the synthesis yet.")
+        return self._batch() if self.keeps_observations else self._of_sums()
+
+    def _of_sums(self) -> Result:
         a = self.arrays
         land, snow, water = (n > 0 for n in a["count"])
         wins = (a["count"][1] > a["count"][2]) | ((a["count"][1] == a["count"][2]) & (a["last"][0] > a["last"][1]))
         flag = np.zeros(self.shape, np.uint8)
-        flag[a["best_day"] > -(1 << 30)] = CLOUD
+        flag[a["best_day"] > NEVER] = CLOUD
         flag[snow | water] = WATER
         flag[(snow | water) & wins] = SNOW
         flag[land] = LAND
-        refl = np.full((self.bands, *self.shape), np.nan, np.float32)
+        refl = np.full((len(self.bands), *self.shape), np.nan, np.float32)
         day = np.full(self.shape, np.nan, np.float32)
-        for kind, code in (("land", LAND), ("snow", SNOW), ("water", WATER)):
+        for kind, code in KINDS:
             here = flag == code
             v, b = a[f"{kind}_v"], a[f"{kind}_b"]
             usable = here & (b > 0)
@@ -151,59 +187,15 @@ class SynthesisState:
         return Result(refl, flag, total, day, a["count"].sum(axis=0).astype(np.uint8))
 
     def _batch(self) -> Result:
-        held = sorted(self.observations, key=lambda o: o[0])
-        if not held:
-            raise ProcessError("NoDataAvailable", "No date has been added to the synthesis yet.")
-        days, dn, cls, weight, blue, nir = zip(*held)
-        dark = np.stack(nir) if all(n.size for n in nir) else None
-        ones = np.ones((len(held), self.bands, 1, 1), np.float32)
-        block = Block(
-            np.stack(dn), np.stack(cls), np.stack(blue), np.stack(weight), ones, ones[:, 0],
-            np.stack([(d != NODATA).any(axis=(1, 2)) for d in dn]), guide=np.stack(blue), dark=dark,
-        )  # fmt: skip
-        return average(block, [(d - self.synthesis).days for d in days], self.options)
-
-    def save(self, path: str | Path) -> None:
-        """Write the state as one compressed ``.npz`` file; it appears whole or not at all."""
-        path = Path(path)
-        options = {k: v for k, v in asdict(self.options).items() if k not in ("coefficients", "weighting")}
-        head = {
-            "synthesis": self.synthesis.isoformat(),
-            "bands": self.bands,
-            "shape": list(self.shape),
-            "days": [d.isoformat() for d in self.days],
-            "options": options,
-            "weighting": asdict(self.options.weighting),
-            "observed": [o[0].isoformat() for o in self.observations],
-        }
-        held: dict[str, Any] = dict(self.arrays)
-        for i, (_, dn, cls, weight, blue, nir) in enumerate(self.observations):
-            held |= {
-                f"obs{i}_dn": dn,
-                f"obs{i}_cls": cls,
-                f"obs{i}_weight": weight,
-                f"obs{i}_blue": blue,
-                f"obs{i}_nir": nir,
-            }
-        scratch = path.with_name(f".{path.name}.part.npz")
-        np.savez_compressed(scratch, head=np.array(json.dumps(head)), **held)
-        scratch.replace(path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> SynthesisState:
-        """Read a saved state. Raises ``StorageFailure`` for a file that is none."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                held = {k: file[k] for k in file.files}
-            head: Mapping[str, Any] = json.loads(str(held.pop("head")))
-        except (OSError, ValueError, KeyError) as error:
-            raise ProcessError("StorageFailure", f"{path} is no saved synthesis: {error}") from error
-        observed = [
-            (date.fromisoformat(d), *(held.pop(f"obs{i}_{k}") for k in ("dn", "cls", "weight", "blue", "nir")))
-            for i, d in enumerate(head["observed"])
-        ]
-        options = replace(Options(**head["options"]), weighting=Weighting(**head["weighting"]))
-        return cls(
-            date.fromisoformat(head["synthesis"]), options, head["bands"], tuple(head["shape"]),
-            [date.fromisoformat(d) for d in head["days"]], held, observed,  # type: ignore[arg-type]
-        )  # fmt: skip
+        held = sorted(self.observations, key=lambda o: o.day)
+        dn, cls, weight, aot = (np.stack([getattr(o, k) for o in held]) for k in ("dn", "cls", "weight", "aot"))
+        blue = self.bands.index(self.blue)
+        nir = self.bands.index(self.nir) if self.nir is not None and self.options.robust else None
+        ones = np.ones((len(held), len(self.bands), 1, 1), np.float32)
+        present = (dn != NODATA).any(axis=(2, 3))
+        block = Block(dn, cls, np.ascontiguousarray(dn[:, blue]), weight, ones, ones[:, 0], present)
+        if self.options.level:
+            block = levelled(block, aot, blue, nir)
+        elif nir is not None:
+            block = replace(block, dark=guide_of(block, dn[:, nir], ones[:, 0]))
+        return average(block, [(o.day - self.synthesis).days for o in held], self.options)

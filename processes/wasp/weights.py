@@ -28,6 +28,7 @@ Mode = Literal["plus", "wasp1"]
 _QUANTUM = 1 << 20  # cubic reduction taps are integers of this total: block sums are then exact in any order
 _RADIUS = 2  # cells
 _KEYS = -0.5
+MAX_FADE = 1000.0  # metres
 _MAX_KERNEL = 801  # coefficients of a discrete Gaussian at most
 
 
@@ -42,6 +43,7 @@ class Weighting:
     date_weight_min : weight at the ends of the window
     coarse_resolution : size of the cells on which distance to clouds is measured, metres
     sigma_small, sigma_large : width of the two Gaussians, cells
+    edge_fade : metres over which a date fades in from what it does not see; 0 for a step (`processes.wasp.rims`, ``plus`` only)
     """
 
     aot_weight_min: float = 0.33
@@ -51,6 +53,7 @@ class Weighting:
     coarse_resolution: float = 240.0
     sigma_small: float = 2.0
     sigma_large: float = 10.0
+    edge_fade: float = 120.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None) -> Weighting:
@@ -65,6 +68,8 @@ class Weighting:
         for name in ("aot_max", "coarse_resolution", "sigma_small", "sigma_large"):
             if getattr(made, name) <= 0:
                 raise parameter_invalid("weights", f"{name} must be positive.")
+        if not 0 <= made.edge_fade <= MAX_FADE:
+            raise parameter_invalid("weights", f"edge_fade must lie between 0 and {MAX_FADE:.0f} metres.")
         return made
 
 
@@ -197,7 +202,7 @@ class CoarseGrid:
     def _phases(self) -> np.ndarray:
         # position of a pixel centre between two nodes: half a pixel off where the cell has an even number of pixels
         along = (np.arange(self.step) + (0.5 if self.step % 2 == 0 else 0.0)) / self.step
-        return keys_cubic(along[:, None] - np.array([-1.0, 0.0, 1.0, 2.0]))
+        return np.ascontiguousarray(keys_cubic(along - np.array([-1.0, 0.0, 1.0, 2.0])[:, None]))
 
     def weight(
         self,

@@ -17,6 +17,8 @@ import numpy as np
 
 from processes.wasp.composite import Block, Options, classify, guide_of, synthesise
 from processes.wasp.directional import ROY_2016, factor
+from processes.wasp.levels import levelled
+from processes.wasp.rims import RimGrid
 from processes.wasp.weights import CoarseGrid, aerosol_weight, date_weight
 from tests.bench.wasp_scenes import BANDS, REPORT_SEEDS, TUNING_SEEDS, Scene, make_scene
 
@@ -34,6 +36,7 @@ def block_of(scene: Scene, options: Options) -> Block:
     """A scene as the block the synthesis takes, weights and factors as products would give them."""
     dates, bands, height, width = scene.dn.shape
     grid = CoarseGrid(height, width, 24, options.mode)
+    rims = RimGrid.of(height, width, 10.0, options.weighting.edge_fade)
     weight = np.empty((dates, height, width), np.float32)
     for t, day in enumerate(scene.dates):
         sums = grid.start()
@@ -42,6 +45,10 @@ def block_of(scene: Scene, options: Options) -> Block:
         scale = date_weight(away, options.half_window, options.weighting, options.mode)
         aerosol = aerosol_weight(np.rint(scene.aot[t] * 200) / 200, options.weighting)  # as the product stores it
         grid.weight(*grid.fields(sums, options.weighting), aerosol, scale, 0, 0, weight[t])
+        if rims is not None:
+            cells = rims.start()
+            rims.add(scene.cloud[t] | (scene.dn[t, 0] == -10000), 0, 0, cells)
+            rims.fade(rims.pack(cells), 0, 0, weight[t])
     nodes = np.empty((dates, bands, 1, 1), np.float32)
     for t in range(dates):
         for b, band in enumerate(BANDS):
@@ -49,7 +56,11 @@ def block_of(scene: Scene, options: Options) -> Block:
             nodes[t, b] = factor(ROY_2016[band], scene.sun_zenith[t], scene.view_zenith[t, b], azimuth, options.brdf)
     cls = classify(scene.cloud, scene.water, scene.snow, scene.dn)
     made = Block(scene.dn, cls, scene.dn[:, 0], weight, nodes, nodes[:, 0], np.ones((dates, bands), bool))
-    return replace(made, dark=guide_of(made, scene.dn[:, 3], nodes[:, 3])) if options.robust else made
+    if options.level:
+        made = levelled(made, np.rint(scene.aot * 200) / np.float32(200), 0, 3)
+    elif options.robust:
+        made = replace(made, dark=guide_of(made, scene.dn[:, 3], nodes[:, 3]))
+    return made if options.robust else replace(made, dark=None)
 
 
 def unweighted_mean(scene: Scene, cls: np.ndarray) -> np.ndarray:
@@ -86,7 +97,8 @@ def compare(seed: int, **variant: object) -> dict[str, dict[str, np.ndarray]]:
     for name, options in {
         "wasp1": Options.of(mode="wasp1"),
         "plus": Options.of(),
-        "plus, not robust": replace(Options.of(), robust=False),
+        "plus, not level": Options.of(level=False),
+        "plus, not robust": Options.of(robust=False),
     }.items():
         block = block_of(scene, options)
         out[name] = scores(scene, synthesise(block, scene.dates, scene.synthesis, options).refl, block.cls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from datetime import date, timedelta
+from datetime import date
 
 import dask
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 from processes.errors import ProcessError
 from processes.registry import SPECS
-from processes.wasp import SynthesisState, wasp_synthesis
+from processes.wasp import wasp_synthesis
 from processes.wasp.composite import LAND, Options, average
 from tests.bench.wasp_scenes import BANDS, make_scene
 from tests.bench.wasp_truth import block_of, compare
@@ -102,37 +102,6 @@ def test_mistakes_are_told(change, code):
     with pytest.raises(ProcessError) as error:
         wasp_synthesis(data, **change)
     assert error.value.code == code
-
-
-@pytest.mark.parametrize("robust", [False, True])
-def test_dates_added_later_equal_the_batch(tmp_path, robust):
-    options = Options.of(brdf="none", robust=robust)
-    made = block_of(SMALL, options)
-    state = SynthesisState(SMALL.synthesis, options, 4, (96, 96))
-
-    def add(t: int) -> None:
-        blue = np.where(made.dn[t, 0] == -10000, np.nan, made.dn[t, 0]).astype(np.float32)
-        nir = None if made.dark is None else made.dark[t]
-        state.add(SMALL.dates[t], made.dn[t], made.cls[t], made.weight[t], blue, nir)
-
-    for t in (3, 0, 4):
-        add(t)
-    state.save(tmp_path / "state.npz")
-    state = SynthesisState.load(tmp_path / "state.npz")
-    for t in (1, 2):
-        add(t)
-    batch, later = average(made, [(d - SMALL.synthesis).days for d in SMALL.dates], options), state.result()
-    for name in ("refl", "flag", "weight", "date", "clear"):
-        np.testing.assert_array_equal(getattr(later, name), getattr(batch, name), err_msg=name)
-    with pytest.raises(ProcessError):
-        state.add(SMALL.synthesis + timedelta(days=40), made.dn[0], made.cls[0], made.weight[0], made.weight[0])
-
-
-def test_a_damaged_state_is_told(tmp_path):
-    (tmp_path / "state.npz").write_bytes(b"nothing")
-    with pytest.raises(ProcessError) as error:
-        SynthesisState.load(tmp_path / "state.npz")
-    assert error.value.code == "StorageFailure"
 
 
 @pytest.mark.parametrize("variant", [{}, {"phenology": True, "surface": "perturbed"}, {"winter": True}])
