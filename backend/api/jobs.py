@@ -14,7 +14,6 @@ from backend.api.render import job as render_job
 from backend.api.render import job_summary, nothing, reply
 from backend.context import context
 from backend.errors import OpenEOError
-from backend.graph import run
 from backend.store import jobs, udps
 from backend.store.models import Job
 
@@ -96,6 +95,8 @@ def estimate(job_id: str) -> Response:
     with ctx.database.session(read_only=True) as session:
         job = owned(session, job_id, user.id)
         namespace = udps.namespace(session, user.id)
+    from backend.graph import run  # what computes is heavy, and few ask for an estimate
+
     found = run.estimate(job.process, ctx.environments.env(user.id), namespace=namespace)
     return reply({"size": found["output_bytes"]} | {f"tuile:{k}": v for k, v in found.items() if v is not None})
 

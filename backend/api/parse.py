@@ -14,7 +14,7 @@ from flask import g, request
 
 from backend.context import context
 from backend.errors import OpenEOError
-from backend.graph.parse import declared_parameters
+from backend.graph.declared import declared_parameters
 from backend.store.logs import LEVELS
 from backend.store.models import User
 

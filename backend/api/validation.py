@@ -8,7 +8,6 @@ from backend.api import parse
 from backend.api.render import reply, without_nulls
 from backend.context import context
 from backend.errors import OpenEOError
-from backend.graph import run
 from backend.store import udps
 
 blueprint = Blueprint("validation", __name__)
@@ -28,5 +27,7 @@ def validate() -> Response:
         with ctx.database.session(read_only=True) as session:
             namespace = udps.namespace(session, user.id)
     env = ctx.environments.env(user.id if user else None)
+    from backend.graph import run  # what computes is heavy: the API starts without it
+
     problems = run.check(process, env, namespace=namespace, max_nodes=ctx.settings.max_nodes)
     return reply({"errors": [without_nulls(p) for p in problems]})

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import tifffile
 from pyproj import Transformer
 from rasterio.errors import RasterioError
 from shapely.geometry import MultiPolygon, Polygon, box, mapping
@@ -23,7 +22,9 @@ from backend.catalogue.reader import Rejected
 # GDAL writes an index beside gzipped files unless told not to: an archive is never written to
 OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"}
 SEGMENTS = 8  # points per side of a footprint: the curve of a 110 km UTM side is followed within 10 m
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told in the rejection
+logging.getLogger("tifffile").setLevel(
+    logging.CRITICAL
+)  # what is wrong with a file is told in the rejection; imported late
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def truncated(path: Path) -> str | None:
 
 
 def _truncated_tiff(path: Path, size: int) -> str | None:
+    import tifffile
+
     try:
         with tifffile.TiffFile(path) as tif:
             for page in tif.pages:

@@ -16,6 +16,7 @@ from typing import Any
 import networkx as nx
 
 from backend.errors import OpenEOError
+from backend.graph.declared import declared_parameters as declared_parameters
 from backend.graph.references import (
     Scope,
     map_references,
@@ -56,19 +57,6 @@ class Problem:
     def error(self) -> OpenEOError:
         where = f" (node {'/'.join(self.path)})" if self.path else ""
         return OpenEOError(self.code, self.message + where, path=self.path)
-
-
-def declared_parameters(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The ``parameters`` of a process object; none where it has none. Raises ``ProcessInvalid``."""
-    declared = process.get("parameters")
-    if declared is None:
-        return []
-    if not isinstance(declared, list):
-        raise OpenEOError("ProcessInvalid", "'parameters' of a process must be an array.")
-    for n, parameter in enumerate(declared):
-        if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
-            raise OpenEOError("ProcessInvalid", f"Parameter {n} of the process must be an object with a 'name'.")
-    return declared
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ import numpy as np
 from backend.results import describe
 from backend.results.asset import Asset
 from backend.results.format import PREFIX, Format, Output, Target, unsuitable
+from backend.results.options import PARAMETERS, QUALITY
 from backend.results.paint import (
-    PARAMETERS,
-    QUALITY,
     Painter,
     chosen,
     found_range,

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -22,11 +21,16 @@ from backend.results.plain import InMemory, plain
 from processes import cube as cubes
 from processes.vector.cube import GEOMETRIES_ONLY, PROPERTIES, column
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+
 
 class Table(InMemory):
     """A table in the making."""
 
     def __init__(self, data: Any, options: Mapping[str, Any], target: Target, name: str):
+        import geopandas as gpd  # heavy: only for who saves tables
+
         super().__init__(data, target, name)
         self.format, self.options = name, options
         if isinstance(data, xr.DataArray):
@@ -56,6 +60,8 @@ class Table(InMemory):
         return [self._asset(path, media_type, frame)]
 
     def _asset(self, path: Any, media_type: str, frame: pd.DataFrame) -> Asset:
+        import geopandas as gpd
+
         geometry, bbox = _extent(frame)
         is_cube = isinstance(self.data, xr.DataArray)
         time = cubes.dim_of(self.data, cubes.TEMPORAL) if is_cube else None
@@ -82,6 +88,8 @@ def long(data: xr.DataArray) -> pd.DataFrame:
     Geometries are in the column ``geometry`` (a GeoDataFrame then), numbered by ``feature_index``; coordinates along
     them are columns.
     """
+    import geopandas as gpd
+
     geometry, band = cubes.dim_of(data, cubes.GEOMETRY), cubes.dim_of(data, cubes.BANDS)
     if band is None and geometry is not None and PROPERTIES in data.dims:
         band = PROPERTIES  # of load_geojson: each has its own type
@@ -119,6 +127,8 @@ def long(data: xr.DataArray) -> pd.DataFrame:
 
 def wide(data: xr.DataArray) -> gpd.GeoDataFrame:
     """A row per geometry; a column per combination of the other labels, joined by ``_`` (``value`` where none)."""
+    import geopandas as gpd
+
     geometry = cubes.dim_of(data, cubes.GEOMETRY)
     assert geometry is not None
     others = [str(d) for d in data.dims if d != geometry]
@@ -163,6 +173,8 @@ def _cell(value: Any) -> Any:
 
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:
     """Geometries as WKT."""
+    import geopandas as gpd
+
     if not isinstance(frame, gpd.GeoDataFrame):
         return frame
     return pd.DataFrame(frame).assign(**{frame.geometry.name: frame.geometry.to_wkt()})
@@ -170,6 +182,7 @@ def _texts(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _extent(frame: pd.DataFrame) -> tuple[dict[str, Any] | None, tuple[float, float, float, float] | None]:
     """Bounding box of the geometries in EPSG:4326, as geometry and bbox."""
+    import geopandas as gpd
     from shapely.geometry import box, mapping
 
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None or not len(frame):

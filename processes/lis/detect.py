@@ -13,7 +13,6 @@ from operator import add
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from processes.errors import parameter_invalid
 from processes.kernels.lis_detect import ALLC, CLOUD1, LAYERS, P1, count, first_pass, second_pass
@@ -166,6 +165,8 @@ def remove_snow_in_clouds(state: np.ndarray, r: Rules) -> np.ndarray:
     p = r.params
     if not p.rm_snow_inside_cloud:
         return state
+    from scipy import ndimage
+
     state = state.copy()
     labels, _ = ndimage.label(state & P1)
     sizes = np.bincount(labels.ravel())
