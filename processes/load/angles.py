@@ -20,7 +20,6 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from processes.errors import ProcessError
 from processes.load.footprints import detectors
@@ -128,6 +127,8 @@ def _bilinear(grids: AngleGrids, layers: Sequence[np.ndarray], geobox: GeoBox) -
     if str(geobox.crs) == grids.code and not (a.b or a.d):
         cols, rows = (xs - grids.origin[0]) / grids.step[0], (grids.origin[1] - ys) / grids.step[1]
         return [_separable(layer, rows, cols) for layer in layers]
+    from scipy.ndimage import map_coordinates
+
     from processes.extents import transformer
 
     x, y = transformer(str(geobox.crs), grids.code).transform(*np.meshgrid(xs, ys))
@@ -253,6 +254,8 @@ def make_strip(east: np.ndarray, north: np.ndarray) -> Strip | None:
     inside = np.isfinite(east) & np.isfinite(north)
     if not inside.any():
         return None
+    from scipy.ndimage import distance_transform_edt
+
     depth = distance_transform_edt(inside) if not inside.all() else np.full(inside.shape, float(max(inside.shape)))
     return Strip(_filled(east, inside), _filled(north, inside), depth)
 
