@@ -17,8 +17,6 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from scipy.ndimage import correlate1d
-from scipy.special import ive
 
 from processes.errors import parameter_invalid
 from processes.kernels.wasp_weights import reduce_mask, weigh
@@ -93,6 +91,8 @@ def date_weight(days: int, half_window: int, weighting: Weighting, mode: Mode = 
 @lru_cache(maxsize=64)
 def discrete_gaussian(variance: float, mode: Mode = "plus", max_error: float = 0.01) -> np.ndarray:
     """Coefficients exp(-t) I_n(t), t = ``variance``, cut where their sum reaches 1 - ``max_error``, normalised."""
+    from scipy.special import ive
+
     half = [float(ive(0, variance))]
     total = half[0]
     while total < 1.0 - max_error and 2 * len(half) + 1 <= _MAX_KERNEL:
@@ -235,6 +235,8 @@ class CoarseGrid:
 
 def smooth(cells: np.ndarray, sigma: float, mode: Mode = "plus") -> np.ndarray:
     """Discrete Gaussian of ``sigma`` cells along both axes, edge values repeated."""
+    from scipy.ndimage import correlate1d
+
     kernel = discrete_gaussian(sigma**2, mode)
     return correlate1d(correlate1d(cells, kernel, axis=0, mode="nearest"), kernel, axis=1, mode="nearest")
 
