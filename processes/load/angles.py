@@ -188,18 +188,41 @@ def _s2_band(band_id: str | None) -> str:
 
 
 def muscate(data: bytes) -> AngleGrids:
-    """Grids of a MUSCATE MTD_ALL.xml. Raises ValueError when it has none."""
+    """Grids of a MUSCATE MTD_ALL.xml; where it has none, the means over the scene. Raises ValueError when it has neither."""
     root = parse(data)
+    geometry = root.find("Geometric_Informations")
+    if geometry is None:
+        raise ValueError("it has no angles")
+    mean = _mean_view(geometry)
+    listed = geometry.find("Angles_Grids_List")
+    sun = listed.find("Sun_Angles_Grids") if listed is not None else None
+    if listed is None or sun is None or sun.find("Zenith/Values_List/VALUES") is None:
+        where = "Mean_Value_List/Sun_Angles/"
+        return _constant(number(geometry, where + "ZENITH_ANGLE"), number(geometry, where + "AZIMUTH_ANGLE"), mean)
     code = text(root, ".//Horizontal_Coordinate_System/HORIZONTAL_CS_CODE") or ""
-    listed = root.find("Geometric_Informations/Angles_Grids_List")
-    if listed is None:
-        raise ValueError("it has no angle grids")
     views = [
         (_padded(per_band.get("band_id") or ""), e.get("detector_id") or "", e)
         for per_band in listed.iter("Band_Viewing_Incidence_Angles_Grids_List")
         for e in per_band.findall("Viewing_Incidence_Angles_Grids")
     ]
-    return _grids(f"EPSG:{code}", root.find(".//Group_Geopositioning"), listed.find("Sun_Angles_Grids"), views)
+    grids = _grids(f"EPSG:{code}", root.find(".//Group_Geopositioning"), sun, views)
+    if grids.view or mean is None or grids.sun is None:
+        return grids
+    z, a = np.radians(mean)
+    shape = grids.sun.shape[1:]
+    east, north = np.full(shape, np.tan(z) * np.sin(a)), np.full(shape, np.tan(z) * np.cos(a))
+    return replace(grids, view={"": (Strip(east, north, np.ones(shape)),)})
+
+
+def _mean_view(geometry: Element) -> tuple[float, float] | None:
+    """Mean zenith and azimuth over the bands, averaged as directions."""
+    path = "Mean_Value_List/Mean_Viewing_Incidence_Angle_List/Mean_Viewing_Incidence_Angle"
+    told = [(number(e, "ZENITH_ANGLE"), number(e, "AZIMUTH_ANGLE")) for e in geometry.findall(path)]
+    known = np.radians([(z, a) for z, a in told if z is not None and a is not None and 0 <= z < 90])
+    if not len(known):
+        return None
+    east, north = (np.mean(np.tan(known[:, 0]) * f(known[:, 1])) for f in (np.sin, np.cos))
+    return float(np.degrees(np.arctan(np.hypot(east, north)))), float(np.degrees(np.arctan2(east, north)))
 
 
 def _padded(band: str) -> str:

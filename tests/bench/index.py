@@ -156,7 +156,7 @@ def described(catalogue: Catalogue) -> tuple[float, float]:
     more = pystac.Item("more", mapping(box(2, 43, 3, 44)), [2, 43, 3, 44], datetime(2030, 1, 1, tzinfo=UTC), {})
     more.collection_id = "SENTINEL2_L2A_MAJA"
     with catalogue.engine.begin() as connection:
-        connection.execute(sa.update(collection).values(facts=None, described_generation=None))
+        connection.execute(sa.update(collection).values(facts=None, described_generation=None, described_at=None))
     took = []
     for _ in range(2):
         began = time.perf_counter()

@@ -17,6 +17,17 @@ from backend.catalogue.tree import Tree, open_tree
 from processes.load.safexml import number, text, to_number
 
 CHARACTERISTICS = "Product_Characteristics/"
+# where angles are told: grids or means
+GEOMETRY = "Geometric_Informations/"
+SUN = (
+    GEOMETRY + "Angles_Grids_List/Sun_Angles_Grids/Zenith/Values_List/VALUES",
+    GEOMETRY + "Mean_Value_List/Sun_Angles/ZENITH_ANGLE",
+)
+VIEW = (
+    GEOMETRY
+    + "Angles_Grids_List/Viewing_Incidence_Angles_Grids_List//Viewing_Incidence_Angles_Grids/Zenith/Values_List/VALUES",
+    GEOMETRY + "Mean_Value_List/Mean_Viewing_Incidence_Angle_List/Mean_Viewing_Incidence_Angle/ZENITH_ANGLE",
+)
 
 
 def sniff(path: Path, pattern: re.Pattern[str]) -> bool:
@@ -63,9 +74,18 @@ def listed_files(root: Element) -> list[str]:
 
 
 def quantification(root: Element | None, name: str = "REFLECTANCE", default: float = 10000) -> float:
-    """Scale factor of a quantity: one over its quantification value."""
+    """Scale factor of a quantity: one over its quantification value. Values below one are the factor itself: so Landsat
+    products tell water vapour (0.05) and aerosol (0.005)."""
     value = number(root, f"Radiometric_Informations/{name}_QUANTIFICATION_VALUE") if root is not None else None
-    return 1 / (value if value and value > 0 else default)
+    value = value if value and value > 0 else default
+    return 1 / value if value >= 1 else value
+
+
+def nodata(root: Element | None, default: float = -10000) -> float:
+    """The number that stands for no reflectance."""
+    found = root.findall("Radiometric_Informations/Special_Values_List/SPECIAL_VALUE") if root is not None else []
+    values = [to_number(e.text) for e in found if e.get("name", "").lower() == "nodata"]
+    return values[0] if values and values[0] is not None else default
 
 
 def instant(path: Path, root: Element | None, named: str) -> datetime:
@@ -141,9 +161,10 @@ def masks(path: Path, tree: Tree, kinds: tuple[str, ...]) -> dict[tuple[str, str
 
 
 def metadata_assets(tree: Tree, root: Element, assets: dict[str, pystac.Asset], finest: Grid) -> None:
-    """MTD_ALL.xml itself, with the angle bands where it has angle grids, and the quicklook."""
+    """MTD_ALL.xml itself, with the angles it tells as grids or as means of the scene, and the quicklook."""
     href = tree.href(tree.first(r"[^/]*_MTD_ALL\.xml") or "")
-    grids = root.find("Geometric_Informations/Angles_Grids_List")
-    assets["MTD_ALL"] = build.angles_asset(href, finest, "muscate") if grids is not None else build.plain_asset(href)
+    sun, view = (any(to_number((e.text or "").split(" ")[0]) is not None for p in paths for e in root.findall(p)) for paths in (SUN, VIEW))  # fmt: skip
+    names = [n for n, told in (("SZA", sun), ("SAA", sun), ("VZA", view), ("VAA", view)) if told]
+    assets["MTD_ALL"] = build.angles_asset(href, finest, "muscate", names) if names else build.plain_asset(href)
     if look := tree.first(r"[^/]*_QKL_ALL\.jpe?g"):
         assets["quicklook"] = build.plain_asset(tree.href(look), roles=("thumbnail",), media_type="image/jpeg")

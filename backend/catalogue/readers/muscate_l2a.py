@@ -27,7 +27,6 @@ FAMILY, COLLECTION = "muscate_l2a", "SENTINEL2_L2A_MAJA"
 NAME = re.compile(
     r"(?P<platform>SENTINEL2[A-DX])_(?P<when>\d{8}-\d{6}-\d{3})_L2A_(?P<tile>T?\d{2}[A-Z]{3})_(?P<writer>[CDH])_V(?P<version>[\d-]+)"
 )
-NODATA = -10000
 # bit values of CLM by writer: shadows (of detected clouds, of clouds outside the image)
 SHADOWS = {"D": 0b0110_0000, "C": 0b0000_1100}
 
@@ -80,7 +79,9 @@ def _reflectance(
     grid = probe(path, tree.href(name))
     grids.append(grid)
     public = plain if nature == "FRE" else f"SRE_{plain}"
-    entry = build.reflectance(public, SENTINEL2[plain], grid, scale=muscate.quantification(meta), nodata=NODATA)
+    entry = build.reflectance(
+        public, SENTINEL2[plain], grid, scale=muscate.quantification(meta), nodata=muscate.nodata(meta)
+    )
     if nature == "SRE":  # a common name must stand for one band: "blue" is FRE
         entry.pop("eo:common_name", None)
     assets[f"{nature}_{plain}"] = build.asset(tree.href(name), grid, [entry], roles=("data", "reflectance"))

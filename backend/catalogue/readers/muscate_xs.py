@@ -17,9 +17,8 @@ from backend.catalogue.readers.muscate_l2a import SHADOWS, clm_order
 
 FAMILY = "muscate_xs"
 NAME = re.compile(
-    r"(?P<platform>LANDSAT[5789]|VENUS)(?:-(?P<sensor>[A-Z0-9+]+))?(?:-XS)?_(?P<when>\d{8}-\d{6}-\d{3})_L2A_(?P<tile>[\w-]+?)_(?P<writer>[CDH])_V(?P<version>[\d-]+)"
+    r"(?P<platform>LANDSAT[5789]|VENUS)(?:-(?P<sensor>(?!XS_)[A-Z0-9+]+))?(?:-XS)?_(?P<when>\d{8}-\d{6}-\d{3})_L2A_(?P<tile>[\w-]+?)_(?P<writer>[CDH])_V(?P<version>[\d-]+)"
 )
-NODATA = -10000
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def read(path: Path) -> list[pystac.Item]:
     tree, named = muscate.open_product(path, NAME)
     meta = muscate.metadata(tree)
     sensor = SENSORS[named["platform"]]
-    scale = muscate.quantification(meta, default=sensor.quantification)
+    scale, nodata = muscate.quantification(meta, default=sensor.quantification), muscate.nodata(meta)
     assets: dict[str, pystac.Asset] = {}
     grids: list[Grid] = []
     for name in tree.names:
@@ -59,7 +58,7 @@ def read(path: Path) -> list[pystac.Item]:
         grids.append(grid)
         nature = found[1].upper()
         entry = build.reflectance(
-            plain if nature == "FRE" else f"SRE_{plain}", sensor.bands[plain], grid, scale=scale, nodata=NODATA
+            plain if nature == "FRE" else f"SRE_{plain}", sensor.bands[plain], grid, scale=scale, nodata=nodata
         )
         if nature == "SRE":
             entry.pop("eo:common_name", None)
@@ -70,7 +69,8 @@ def read(path: Path) -> list[pystac.Item]:
         raise Rejected(path, "the product has no FRE or SRE raster")
     muscate.atmosphere(path, tree, meta, assets)
     order = None
-    for (kind, _), (href, grid) in muscate.masks(path, tree, ("CLM", "MG2", "EDG", "SAT")).items():
+    for (kind, group), (href, grid) in muscate.masks(path, tree, ("CLM", "MG2", "EDG", "SAT")).items():
+        kind = f"SAT_{padded(group)}" if kind == "SAT" and padded(group) in sensor.bands else kind
         bands = [build.band(kind, grid, "class")]
         if kind == "CLM":
             order = clm_order(href, named["writer"])
@@ -83,7 +83,7 @@ def read(path: Path) -> list[pystac.Item]:
         assets[kind] = build.asset(href, grid, bands, roles=("data", "cloud" if kind == "CLM" else "quality"))
     if "EDG" not in assets:
         first = next(iter(assets.values()))
-        first.extra_fields["bands"].append(build.mask("VALID", grids[0], {"valid": True}, nodata=NODATA))
+        first.extra_fields["bands"].append(build.mask("VALID", grids[0], {"valid": True}, nodata=nodata))
     if meta is not None:
         muscate.metadata_assets(tree, meta, assets, min(grids, key=lambda g: g.resolution))
     instant = muscate.instant(path, meta, named["when"])

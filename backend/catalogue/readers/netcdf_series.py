@@ -1,7 +1,8 @@
 """Time series of Sentinel-2 L2A or Landsat-8 in CF-like netCDF: one variable per band, one raster per instant.
 
-``S2_L2A_10m_NAME_...nc`` and ``S2_L2A_20m_NAME_...nc`` of one place make one item per instant. Numbers are read as
-stored; ``scale_factor`` and ``_FillValue`` tell what they mean.
+``S2_L2A_10m_NAME_...nc`` and ``S2_L2A_20m_NAME_...nc`` of one place make one item per instant, ``L8_SR_...`` (surface
+reflectance) and ``L8_L2-ST_...`` (surface temperature of collection 2) each one of their own. Numbers are read as stored;
+``scale_factor`` and ``_FillValue`` tell what they mean.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from backend.catalogue import build
 from backend.catalogue.bands import LANDSAT8, SENTINEL2
 from backend.catalogue.grids import Grid
 from backend.catalogue.reader import Reader, Rejected
+from backend.catalogue.readers.landsat import QA_PIXEL
 from backend.catalogue.readers.sentinel2_safe import scl_bands
 
 FAMILY = "netcdf_series"
-NAME = re.compile(r"(?P<series>S2_L2A|L8_SR)_(?P<res>\d+)m_(?P<place>.+)\.nc", re.IGNORECASE)
+NAME = re.compile(r"(?P<series>S2_L2A|L8_SR|L8_L2-ST)_(?P<res>\d+)m_(?P<place>.+)\.nc", re.IGNORECASE)
 TIME = ("timestamp", "time", "t")
+# Surface temperature comes in whole kelvin; USGS's fill, DN 0, has become the offset of its scaling (149 K)
+TEMPERATURE_FILL = 149
 # pixel_qa of the Landsat surface reflectance before collection 2
 PIXEL_QA = {"CLOUD": 1 << 5, "CLOUD_SHADOW": 1 << 3, "SNOW": 1 << 4, "WATER": 1 << 2}
 
@@ -152,6 +156,15 @@ def _bands(layer: str, file: _File, index: int, sentinel: bool) -> list[dict[str
         return [build.band(layer, file.grid, "continuous", scale=scale, nodata=nodata, index=index, unit="K") | kind]
     if layer == "SCL":
         return [b | kind for b in scl_bands(file.grid, index)]
+    if layer in ("ST-B10", "ST_B10") and not sentinel:
+        return [
+            build.band("ST_B10", file.grid, "continuous", scale=scale, nodata=TEMPERATURE_FILL, index=index, unit="K")
+            | kind
+        ]
+    if layer in ("QA-PIXEL", "QA_PIXEL") and not sentinel:
+        return [build.band("QA_PIXEL", file.grid, "class", index=index, nodata=nodata) | kind] + [
+            build.mask(n, file.grid, how, index=index, nodata=nodata) | kind for n, how in QA_PIXEL.items()
+        ]
     if layer == "pixel_qa":
         return [build.band("PIXEL_QA", file.grid, "class", index=index, nodata=nodata) | kind] + [
             build.mask(n, file.grid, {"any_bits": bit}, index=index, nodata=nodata) | kind

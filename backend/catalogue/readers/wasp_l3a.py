@@ -13,7 +13,7 @@ from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.readers import muscate
 
-FAMILY, COLLECTION, NODATA = "wasp_l3a", "SENTINEL2_L3A_WASP", -10000
+FAMILY, COLLECTION = "wasp_l3a", "SENTINEL2_L3A_WASP"
 NAME = re.compile(
     r"(?P<platform>SENTINEL2[A-DX]|VENUS(?:-XS)?)_(?P<when>\d{8}-\d{6}-\d{3})_L3A_(?P<tile>[\w-]+?)_(?P<writer>[CD])_V(?P<version>[\d-]+)"
 )
@@ -36,7 +36,9 @@ def read(path: Path) -> list[pystac.Item]:
         if found and (band := padded(found[1].upper())) in SENTINEL2:
             grid = probe(path, tree.href(name))
             grids.append(grid)
-            entry = build.reflectance(band, SENTINEL2[band], grid, scale=muscate.quantification(meta), nodata=NODATA)
+            entry = build.reflectance(
+                band, SENTINEL2[band], grid, scale=muscate.quantification(meta), nodata=muscate.nodata(meta)
+            )
             assets[f"FRC_{band}"] = build.asset(
                 tree.href(name), grid, [entry | {"gsd": grid.resolution}], roles=("data", "reflectance")
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,7 +187,14 @@ def test_theia_landsat8(archive: Catalogue, shared: Path) -> None:
 def test_netcdf_series(archive: Catalogue, shared: Path) -> None:
     found = archive.search("SENTINEL2_L2A", where=[("tuile:family", "=", "netcdf_series")])
     assert len(found) == 118
-    assert len(archive.search("LANDSAT_L2", where=[("tuile:family", "=", "netcdf_series")])) == 26
+    landsat = archive.search("LANDSAT_L2", where=[("tuile:family", "=", "netcdf_series")])
+    assert sum(i.id.startswith("L8_SR") for i in landsat) == 26 and len(landsat) == 26 + 55
+    warm = next(i for i in landsat if i.id.startswith("L8_L2-ST") and str(i.datetime)[:10] == "2017-08-22")
+    with netCDF4.Dataset(next((shared / "data" / "s2_l2a_timeseries_31UDS").glob("L8_L2-ST*.nc"))) as data:
+        data.set_auto_maskandscale(False)
+        dn, quality = data["ST-B10"][2], data["QA-PIXEL"][2]
+    np.testing.assert_array_equal(loaded(archive, "LANDSAT_L2", warm.id, "ST_B10"), physical(dn, 1, 0, 149))
+    np.testing.assert_array_equal(loaded(archive, "LANDSAT_L2", warm.id, "CLOUD"), (quality >> 3 & 1).astype("u1"))
     step = 40
     for band, res in (("B04", "10m"), ("B11", "20m")):
         path = next((shared / "data" / "s2_l2a_timeseries_31UDS").glob(f"S2_L2A_{res}*.nc"))
@@ -284,3 +292,74 @@ def test_snow_products(catalogue: Catalogue, tmp_path: Path, name: str) -> None:
     assert loaded(catalogue, "LIS_SNOW", name, "SNOW").tolist() == [[0, 1], [0, 255], [0, 1]]
     assert loaded(catalogue, "LIS_SNOW", name, "CLOUD").tolist() == [[0, 0], [1, 255], [0, 0]]
     assert loaded(catalogue, "LIS_SNOW", name, "VALID").tolist() == [[1, 1], [1, 0], [0, 1]]
+
+
+TEMPLATES = {
+    "VENUS": ("VENUS-XS_20180620-105148-000_L2A_CAMARGUE_C_V1-0", "VENUS_L2A", 12, "XS", (0.1, 0.005)),
+    "LANDSAT8": ("LANDSAT8-OLITIRS-XS_20180620-103532-000_L2A_T31TCJ_C_V1-0", "LANDSAT8_L2A_THEIA", 7, "ALL", (0.05, 0.005)),
+    "LANDSAT": ("LANDSAT5-TM-XS_20100118-103000-000_L2A_EU93066200A00B_C_V1-0", "LANDSAT8_L2A_THEIA", 7, "ALL", (0.05, 0.005)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sensor", TEMPLATES)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_products_with_the_metadata_that_maja_writes(
+    catalogue: Catalogue, tmp_path: Path, shared: Path, sensor: str, zipped: bool
+) -> None:
+    """MAJA's own templates, filled in: names, groups, scalings, angles."""
+    import gzip
+    import shutil
+
+    name, collection, count, group, (vapour, aerosol) = TEMPLATES[sensor]
+    folder = tmp_path / "a" / name
+    template = (
+        shared / "data" / "muscate_metadata_samples" / "maja_templates" / f"{sensor}_MUSCATE_MTD_ALL_template.xml.gz"
+    )
+    text = gzip.decompress(template.read_bytes()).decode().replace("NOT_INITIALIZED ", "")
+    for old in (
+        "LANDSAT5-TM-XS_20100118-103000-000_L2A_EU93066200A00B_C_V1-0",
+        "VENUS-XS_20120101-105148-000_L2A_CAMARGUE_C_V1-0",
+    ):
+        text = text.replace(old, name)
+    if not zipped:  # else the angles are left as the template has them: untold
+        text = re.sub(r"(<ZENITH_ANGLE[^>]*>)NOT_INITIALIZED", r"\g<1>30", text)
+        text = re.sub(r"(<AZIMUTH_ANGLE[^>]*>)NOT_INITIALIZED", r"\g<1>150", text)
+    folder.mkdir(parents=True)
+    (folder / f"{name}_MTD_ALL.xml").write_text(text)
+    dn = np.arange(100, dtype="i2").reshape(10, 10)
+    dn[0, 0] = -10000
+    for n in range(1, count + 1):
+        if sensor != "LANDSAT" or n != 6:
+            for nature in ("FRE", "SRE"):
+                write_raster(folder / f"{name}_{nature}_B{n}.tif", dn + n, step=10, left=600000)
+    atb = np.stack([np.full((10, 10), 40, "u1"), np.full((10, 10), 20, "u1")])
+    write_raster(folder / f"{name}_ATB_{group}.tif", atb, left=600000)
+    clm, mg2 = np.full((10, 10), 0b11, "u1"), np.full((10, 10), 0b101, "u1")
+    for kind, values in {"CLM": clm, "MG2": mg2, "EDG": np.eye(10, dtype="u1"), "SAT": mg2}.items():
+        write_raster(
+            folder / "MASKS" / f"{name}_{kind}_{group if kind != 'SAT' or group == 'XS' else 'B2'}.tif",
+            values,
+            left=600000,
+        )
+    if zipped:
+        shutil.make_archive(str(folder), "zip", tmp_path / "a", name)
+        shutil.rmtree(folder)
+    report = catalogue.ingest([tmp_path / "a"])
+    assert len(report.added) == 1, report.rejected
+    item = catalogue.item(collection, name)
+    assert item is not None
+    np.testing.assert_array_equal(loaded(catalogue, collection, name, "B02"), physical(dn + 2, 1e-3, 0, -10000))
+    np.testing.assert_array_equal(loaded(catalogue, collection, name, "SRE_B07"), physical(dn + 7, 1e-3, 0, -10000))
+    assert loaded(catalogue, collection, name, "WVC")[0, 0] == np.float32(40) * np.float32(vapour)
+    assert loaded(catalogue, collection, name, "AOT")[0, 0] == np.float32(20) * np.float32(aerosol)
+    for band, value in {"CLOUD": 1, "SNOW": 1, "WATER": 1, "CIRRUS": 0}.items():
+        assert (loaded(catalogue, collection, name, band) == value).all(), band
+    np.testing.assert_array_equal(loaded(catalogue, collection, name, "VALID"), 1 - np.eye(10, dtype="u1"))
+    assert item.properties.get("instruments") in (None, ["olitirs"], ["tm"])
+    offered = item_bands(item)
+    assert ("SAT" if group == "XS" else "SAT_B02") in offered
+    told = {} if zipped or sensor == "LANDSAT" else {"SZA": 30, "SAA": 150}
+    told |= {"VZA": 30, "VAA": 150} if told and sensor == "VENUS" else {}
+    assert {b for b in offered if b in ("SZA", "SAA", "VZA", "VAA")} == told.keys()
+    for angle, value in told.items():
+        np.testing.assert_allclose(loaded(catalogue, collection, name, angle), value, atol=1e-4)
