@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backend.errors import OpenEOError
+from backend.exports.collections import UserCatalogues
+from backend.exports.user import UserExports
 from backend.files import FileSpace
 from backend.settings import Settings
 from backend.store import jobs, users
@@ -27,7 +29,12 @@ class Environments:
 
     def __init__(self, settings: Settings, database: Database, catalogue: Catalogue):
         self._settings, self._database, self._catalogue = settings, database, catalogue
+        self._catalogues = UserCatalogues(catalogue, settings.collections_dir)
         self._udf = udf_runtimes(settings)
+
+    def catalogue(self, user_id: str | None) -> Any:
+        """The catalogue as ``user_id`` (None: nobody) sees it: with the user's own collections."""
+        return self._catalogues.of(user_id)
 
     def env(
         self,
@@ -42,7 +49,7 @@ class Environments:
         settings = self._settings
         skip = settings.skip_unreadable if skip_unreadable is None else skip_unreadable
         return Env(
-            catalogue=self._catalogue,
+            catalogue=self.catalogue(user_id),
             files=NoFiles() if user_id is None else UserFiles(self._database, settings.files_dir, user_id),
             workspace=settings.workspace_dir,
             dispatch=dispatch,
@@ -52,6 +59,7 @@ class Environments:
             results=None if user_id is None else UserResults(self._database, settings.results_dir, user_id),
             udf=self._udf,
             ogcapi=settings.ogcapi_url,
+            exports=None if user_id is None else UserExports(settings, self._database, self._catalogue, user_id, job),
             user=user_id,
             job=job,
         )

@@ -112,3 +112,7 @@ class Settings(BaseSettings):
     @property
     def files_dir(self) -> Path:
         return self.data_dir / "files"
+
+    @property
+    def collections_dir(self) -> Path:
+        return self.data_dir / "collections"

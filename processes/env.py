@@ -105,11 +105,15 @@ class UdfRuntimes(Protocol):
 
 
 class Exports(Protocol):
-    """Places of the user's own that results are copied to once they are written."""
+    """Places of the user's own that results are copied to once they are written (`processes.save.exports`)."""
 
-    def check(self, export: Any) -> None:
-        """Whether ``export`` (`processes.save.exports.Export`) may be made, before anything is computed. Raises
-        ``ProcessError`` where it may not."""
+    def check(self, export: Any, format: str) -> None:
+        """Whether files of ``format`` may be exported so: asked before anything is computed. Raises `ProcessError`."""
+        ...
+
+    def export(self, steps: Sequence[Any], files: Sequence[Any]) -> None:
+        """Do the steps of one result with its written files, in order. Raises `ProcessError`; what was exported before
+        stays."""
         ...
 
 

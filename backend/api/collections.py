@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, after_this_request
 
 from backend.api import parse
 from backend.api.links import here, link, pages, url
-from backend.api.render import reply, without_nulls
+from backend.api.render import nothing, reply, without_nulls
 from backend.context import context
 from backend.errors import OpenEOError
+from backend.exports.collections import UserCollections
 
 blueprint = Blueprint("collections", __name__)
 ITEMS_PER_PAGE = 100  # without `limit`: an archive may hold millions
@@ -22,7 +23,7 @@ SCHEMA = "application/schema+json"
 @blueprint.get("/collections")
 def collections() -> Response:
     page = parse.page()
-    found = sorted(context().catalogue.collections(), key=lambda c: c["id"])
+    found = sorted(_catalogue().collections(), key=lambda c: c["id"])
     shown = found[page.offset : None if page.limit is None else page.offset + page.limit]
     links = [link("self", url("collections.collections")), link("root", url("discovery.capabilities"))]
     return reply({"collections": [_collection(c) for c in shown], "links": links + pages(page, len(found))})
@@ -30,20 +31,20 @@ def collections() -> Response:
 
 @blueprint.get("/collections/<collection_id>")
 def collection(collection_id: str) -> Response:
-    return reply(_collection(context().catalogue.collection(collection_id)))
+    return reply(_collection(_catalogue().collection(collection_id)))
 
 
 @blueprint.get("/collections/<collection_id>/queryables")
 def queryables(collection_id: str) -> Response:
     """JSON Schema of the properties a filter may use."""
     own = {"$id": url("collections.queryables", collection_id=collection_id)}
-    return reply(context().catalogue.queryables(collection_id) | own, type=SCHEMA)
+    return reply(_catalogue().queryables(collection_id) | own, type=SCHEMA)
 
 
 @blueprint.get("/collections/<collection_id>/items")
 def items(collection_id: str) -> Response:
     """Items as GeoJSON, by ``bbox`` and ``datetime``, a page at a time (``after``: the last item of the page before)."""
-    catalogue = context().catalogue
+    catalogue = _catalogue()
     limit = min(parse.number("limit", 1) or ITEMS_PER_PAGE, ITEMS_MAX)
     found = catalogue.search(
         collection_id, bbox=parse.bbox(), interval=parse.interval(), limit=limit + 1, after=parse.after()
@@ -63,12 +64,34 @@ def items(collection_id: str) -> Response:
 
 @blueprint.get("/collections/<collection_id>/items/<item_id>")
 def item(collection_id: str, item_id: str) -> Response:
-    catalogue = context().catalogue
+    catalogue = _catalogue()
     catalogue.collection(collection_id)
     found = catalogue.item(collection_id, item_id)
     if found is None:
         raise OpenEOError("NotFound", f"Collection '{collection_id}' has no item '{item_id}'.")
     return reply(_item(collection_id, found.to_dict(include_self_link=False)), type=GEOJSON)
+
+
+@blueprint.delete("/collections/<collection_id>")
+def delete(collection_id: str) -> Response:
+    """Delete a collection that the user has made with ``export_collection`` (as STAC API's transactions do)."""
+    user = parse.user()
+    if not UserCollections(context().settings.collections_dir, user.id).remove(collection_id):
+        context().catalogue.collection(collection_id)
+        raise OpenEOError("PermissionsInsufficient", f"Collection '{collection_id}' is not yours to delete.")
+    return nothing()
+
+
+def _catalogue() -> Any:
+    """The catalogue as the sender sees it: with a login, the own collections are there too."""
+    user = parse.optional_user()
+
+    @after_this_request
+    def varies(response: Response) -> Response:
+        response.vary.add("Authorization")
+        return response
+
+    return context().environments.catalogue(user.id if user is not None else None)
 
 
 def _collection(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def remove(name: str, yes: bool) -> None:
         click.confirm(f"Remove '{name}' with {len(job_ids)} jobs and all files?", abort=True)
     with database.session() as session:
         users.remove(session, _find(session, name))
-    for folder in [settings.results_dir / i for i in job_ids] + [settings.files_dir / one.id]:
+    own = [settings.files_dir / one.id, settings.collections_dir / one.id]
+    for folder in [settings.results_dir / i for i in job_ids] + own:
         shutil.rmtree(folder, ignore_errors=True)
     click.echo(f"user '{name}' removed")
 

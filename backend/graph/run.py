@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,11 +80,11 @@ def execute(
     plan = prepare(process, env, parameters=parameters, namespace=namespace, max_nodes=max_nodes)
     values = evaluate(plan, replace(env, ledger=ledger), namespace=namespace)
     _refuse_too_much(ledger, values, max_pixels)
-    from backend.results import write
+    from backend.results import write_groups
 
-    saves = [_as_save(v, default_format) for v in values]
+    saves, steps = _written_once([_as_save(v, default_format) for v in values])
     try:
-        assets = write(
+        groups = write_groups(
             saves,
             out,
             threads=env.limits.threads,
@@ -99,7 +100,38 @@ def execute(
         raise
     for href, reason in take_unreadable().items():
         env.log("warning", f"Left out {href}: {reason}", code="StorageFailure")
-    return assets
+    _export(env, steps, groups)
+    return [asset for group in groups for asset in group]
+
+
+def _written_once(saves: Sequence[SaveResult]) -> tuple[list[SaveResult], list[list[tuple[Any, ...]]]]:
+    """The files to write, and for each the chains of steps done with them: one ``save_result`` may be exported twice."""
+    kept: list[SaveResult] = []
+    steps: list[list[tuple[Any, ...]]] = []
+    for save in saves:
+        for one, chains in zip(kept, steps):
+            if one.data is save.data and (one.format, one.options) == (save.format, save.options):
+                chains.append(save.steps)
+                break
+        else:
+            kept.append(save)
+            steps.append([save.steps])
+    return kept, steps
+
+
+def _export(env: Env, steps: Sequence[Sequence[tuple[Any, ...]]], groups: Sequence[Sequence[Asset]]) -> None:
+    """Do what comes after writing; where it fails the request fails, and nothing stays of it."""
+    try:
+        for chains, files in zip(steps, groups):
+            for chain in chains:
+                if chain and env.exports is not None:
+                    env.exports.export(chain, files)
+    except BaseException as error:
+        for path in (asset.path for files in groups for asset in files):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        if isinstance(error, ProcessError):
+            raise OpenEOError.of(error) from error
+        raise
 
 
 def prepare(

@@ -11,7 +11,6 @@ import logging
 import shutil
 import time
 import uuid
-from pathlib import Path
 
 from celery import Celery
 from sqlalchemy import Update, update
@@ -25,11 +24,12 @@ from backend.jobs.messages import Broken, Done, Failed, GraphRequest, Log, Outco
 from backend.jobs.process import Died, Spares, out_of_memory
 from backend.jobs.stage_rows import note_progress, release_task, waiting_jobs
 from backend.results.asset import Asset
+from backend.results.stac import asset_row
 from backend.settings import Settings
 from backend.store import jobs, stages, udps
 from backend.store.db import Database
 from backend.store.logs import LEVELS, add_log
-from backend.store.models import Job, JobAsset, StageTask
+from backend.store.models import Job, StageTask
 
 LOG = logging.getLogger("tuile.jobs")
 # Work whose worker died this often is not tried again: it is probably what kills them.
@@ -174,7 +174,7 @@ class JobWork:
 
     def finish(self, assets: list[Asset], usage: Usage) -> None:
         """State, files and their rows change together; files are moved while the row is ours."""
-        rows = [_row(self.id, n, a) for n, a in enumerate(assets)]
+        rows = [asset_row(self.id, n, a) for n, a in enumerate(assets)]
         size = sum(r.size for r in rows)
         with self.runner.database.session() as session:
             moved = jobs.transition(session, self.id, ("running",), "finished", owner=self.owner, usage=usage.to_json())
@@ -356,23 +356,3 @@ def _option(job: Job, name: str) -> bool | None:
     nested = job.options.get("job_options")
     value = job.options.get(name, nested.get(name) if isinstance(nested, dict) else None)
     return value if isinstance(value, bool) else None
-
-
-def _row(job_id: str, n: int, asset: Asset) -> JobAsset:
-    from backend.store.types import finite
-
-    path: Path = asset.path
-    return JobAsset(
-        job_id=job_id,
-        ordinal=n,
-        name=path.name,
-        media_type=asset.media_type,
-        title=asset.title,
-        roles=list(asset.roles),
-        metadata_=finite(dict(asset.metadata)),
-        properties=finite(dict(asset.properties)),
-        geometry=finite(dict(asset.geometry)) if asset.geometry else None,
-        bbox=list(asset.bbox) if asset.bbox else None,
-        cube=finite(dict(asset.cube)) if asset.cube else None,
-        size=path.stat().st_size,
-    )

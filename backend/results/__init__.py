@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backend.results.format import Output
     from processes.save.save_result import SaveResult
 
-__all__ = ["formats", "write"]
+__all__ = ["formats", "write", "write_groups"]
 
 # No space, quota, file-size limit: the disk's doing, not the graph's.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -48,6 +48,22 @@ def write(
     memory_limit: int = 4 << 30,
     on_progress: Callable[[float], None] | None = None,
 ) -> list[Asset]:
+    """`write_groups`, as one list: one `Asset` per file, in the order of ``saves``, then of time."""
+    groups = write_groups(
+        saves, out, threads=threads, scheduler=scheduler, memory_limit=memory_limit, on_progress=on_progress
+    )
+    return [asset for group in groups for asset in group]
+
+
+def write_groups(
+    saves: Sequence[SaveResult],
+    out: Path,
+    *,
+    threads: int = 2,
+    scheduler: str = "threads",
+    memory_limit: int = 4 << 30,
+    on_progress: Callable[[float], None] | None = None,
+) -> list[list[Asset]]:
     """Write results into ``out``.
 
     Parameters
@@ -66,7 +82,7 @@ def write(
 
     Returns
     -------
-    One `Asset` per file, in the order of ``saves``, then of time.
+    For each of ``saves`` its files, one `Asset` each, in order of time.
 
     Raises
     ------
@@ -92,10 +108,10 @@ def write(
                 scheduler=scheduler,
                 on_block=(lambda done, total: on_progress(done / total)) if on_progress else None,
             )
-            assets = [a for o in outputs for a in o.finish()]
+            groups = [o.finish() for o in outputs]
             for output in outputs:
                 output.close()
-            moved = [_move(a, out) for a in assets]
+            moved = [[_move(a, out) for a in group] for group in groups]
         finally:
             _close(outputs)
             shutil.rmtree(scratch, ignore_errors=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from backend.results.asset import Asset
 from backend.store.models import Job, JobAsset
-from backend.store.types import rfc3339
+from backend.store.types import finite, rfc3339
 
 STAC_VERSION = "1.1.0"
 EXTENSIONS = {
@@ -50,6 +51,24 @@ class Urls:
     canonical: str | None = None
     sources: str | None = None
     source: Callable[[str], str | None] = lambda _: None
+
+
+def asset_row(job_id: str, n: int, asset: Asset) -> JobAsset:
+    """The row of a written file, the ``n``-th of a job."""
+    return JobAsset(
+        job_id=job_id,
+        ordinal=n,
+        name=asset.path.name,
+        media_type=asset.media_type,
+        title=asset.title,
+        roles=list(asset.roles),
+        metadata_=finite(dict(asset.metadata)),
+        properties=finite(dict(asset.properties)),
+        geometry=finite(dict(asset.geometry)) if asset.geometry else None,
+        bbox=list(asset.bbox) if asset.bbox else None,
+        cube=finite(dict(asset.cube)) if asset.cube else None,
+        size=asset.path.stat().st_size,
+    )
 
 
 def item_id(job: Job, asset: JobAsset) -> str:

@@ -15,11 +15,13 @@ class SaveResult:
     """A result to be written by `backend.results.write`: nothing is computed here.
 
     ``data`` is a raster cube (`xarray.DataArray`), a vector cube or a plain value; ``format`` as the user wrote it.
+    ``steps`` are done with the files once they are written (`processes.save.exports`), in order.
     """
 
     data: Any
     format: str
     options: dict[str, Any] = field(default_factory=dict)
+    steps: tuple[Any, ...] = ()
 
 
 # Formats of which people see pixels, and nobody computes with them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from processes.errors import ProcessError
+from processes.save.exports import Changes
 from processes.save.save_result import SaveResult
 from processes.save.stac_modify import stac_modify
 
@@ -18,7 +19,15 @@ def test_examples_of_the_rfc() -> None:
     assert item["author"] == {"givenName": "John", "familyName": "Doe"}
 
 
-@pytest.mark.parametrize("data", [{}, 1, SaveResult(1, "JSON")])
+@pytest.mark.parametrize("data", [{}, 1])
 def test_what_is_no_stac_is_told(data: object) -> None:
-    with pytest.raises(ProcessError, match="not a STAC object"):
+    with pytest.raises(ProcessError, match="neither a STAC object"):
         stac_modify(data, {})
+
+
+def test_changes_of_a_result_wait_until_it_is_written() -> None:
+    save = SaveResult(1, "JSON")
+    got = stac_modify(save, {"title": "Snow"})
+    assert isinstance(got, SaveResult)
+    assert got.steps == (Changes({"title": "Snow"}),)
+    assert (got.data, got.format, save.steps) == (1, "JSON", ())
