@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backend.settings import Settings
+from backend.udfs import udf_runtimes
 
 
 class Offers:
@@ -20,8 +21,9 @@ class Offers:
         return formats()
 
     def udf_runtimes(self) -> dict[str, Any]:
-        """Runtimes that ``run_udf`` knows: none, where that process is not there."""
-        return {}
+        """Runtimes that ``run_udf`` knows; none, where none is installed."""
+        found = udf_runtimes(self._settings)
+        return {} if found is None else found.listed()
 
     def service_types(self) -> dict[str, Any]:
         """Types of secondary web services."""

@@ -29,7 +29,9 @@ CONFORMANCE = (
 EDITOR = "https://editor.openeo.org/"
 CLIENT_DOCS = "https://docs.openeo.cloud/"
 # Links lead to these; nobody needs to be told of them in the capabilities.
-UNLISTED = frozenset({"results.asset", "results.item", "results.sources", "result.logs", "discovery.capabilities"})
+UNLISTED = frozenset(
+    {"results.asset", "results.item", "results.sources", "result.logs", "discovery.capabilities", "collections.delete"}
+)
 
 root = Blueprint("root", __name__, template_folder="templates")
 discovery = Blueprint("discovery", __name__)
