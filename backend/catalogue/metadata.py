@@ -18,6 +18,7 @@ from backend.catalogue.tables import band
 
 STAC_VERSION = "1.1.0"
 DATACUBE = "https://stac-extensions.github.io/datacube/v2.2.0/schema.json"
+ITEMS_ONLY = ("grid:",)  # extensions whose schema knows no collections
 BAND_FIELDS = ("eo:common_name", "eo:center_wavelength", "eo:full_width_half_max", "gsd", "data_type", "nodata", "unit",
                "raster:scale", "raster:offset", "description")  # fmt: skip
 
@@ -53,12 +54,12 @@ def describe(connection: sa.Connection, number: int, id: str, static: bool, fact
             dimensions["t"]["values"] = list(dict.fromkeys(_text(v) for v in sorted(facts.instants.values())))
     if bands:
         dimensions["bands"] = {"type": "bands", "values": [b["name"] for b in bands]}
-    used = {k for b in bands for k in b} | {"proj:"}
     summaries = _summaries(facts, bands)
+    used = {k for b in bands for k in _public(b)} | set(summaries)
     return {
         "type": "Collection",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [DATACUBE, *(u for p, u in EXTENSIONS.items() if any(k.startswith(p) for k in used | set(summaries)))],
+        "stac_extensions": [DATACUBE, *(u for p, u in EXTENSIONS.items() if p not in ITEMS_ONLY and any(k.startswith(p) for k in used))],
         "id": id,
         "title": known.title,
         "description": known.description,

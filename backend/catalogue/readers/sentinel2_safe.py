@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 import pystac
+from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon, mapping, shape
 
 from backend.catalogue import build
@@ -187,9 +188,13 @@ def _facts(path: Path, product: Element | None, tile: Element) -> dict[str, Any]
         "level": level, "name": stem if named else of_uri[0] if of_uri else granule or stem, "granule": granule, "platform": platform,
         "instant": instant, "start": taken, "orbit": orbit, "tile": mgrs, "baseline": f"{baseline[:2]}.{baseline[2:]}" if baseline else None,
         "made": (text(info, "GENERATION_TIME") if info is not None else None) or (who.groupdict().get("made") if who else None) or (parts["made"] if parts else None),
-        "direction": (text(info, "Datatake/SENSING_ORBIT_DIRECTION") or "").lower() or None if info is not None else None,
+        "direction": _direction(text(info, "Datatake/SENSING_ORBIT_DIRECTION") if info is not None else None),
         "scales": _scales(product, level), "offsets": _offsets(product, baseline),
     }  # fmt: skip
+
+
+def _direction(told: str | None) -> str | None:
+    return told.lower() if told and told.lower() in ("ascending", "descending") else None
 
 
 def _scales(product: Element | None, level: str) -> dict[str, float]:
@@ -372,7 +377,7 @@ def _geometry(
         if west > east or outline.bounds[2] - outline.bounds[0] > 180:
             return None  # across the antimeridian the rasters' own extent is safer than mending the metadata's
         cut = outline.intersection(shape(raster))
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, ShapelyError):
         return None
     parts = [p for p in getattr(cut, "geoms", [cut]) if isinstance(p, Polygon) and not p.is_empty]
     if not parts:

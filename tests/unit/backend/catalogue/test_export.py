@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pystac
 import pytest
@@ -50,6 +52,77 @@ def test_many_items_go_by_year(catalogue: Catalogue, tmp_path: Path, monkeypatch
     root = pystac.Catalog.from_file(str(tmp_path / "static" / "catalog.json"))
     assert len({i.id for i in root.get_items(recursive=True)}) == 5
     assert sorted(p.name for p in (tmp_path / "static" / ID).iterdir() if p.is_dir()) == ["2017", "2018"]
+
+
+# Fields and values that the schemas of the extensions allow (they are on the network, so the facts are told here)
+KNOWN = {
+    "eo": {
+        "cloud_cover",
+        "snow_cover",
+        "common_name",
+        "center_wavelength",
+        "full_width_half_max",
+        "solar_illumination",
+    },
+    "proj": {"code", "shape", "transform", "bbox", "centroid", "geometry", "wkt2", "projjson"},
+    "raster": {"scale", "offset", "spatial_resolution", "sampling", "bits_per_sample", "histogram"},
+    "view": {"off_nadir", "azimuth", "sun_azimuth", "sun_elevation", "incidence_angle"},
+    "sat": {"orbit_state", "relative_orbit", "absolute_orbit"},
+    "grid": {"code"},
+    "processing": {"version", "level", "facility", "lineage", "software", "datetime", "expression"},
+}
+COMMON_NAMES = {
+    "pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075", "rededge078", "nir", "nir08",
+    "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11", "lwir12",
+}  # fmt: skip
+RANGES = {"eo:cloud_cover": (0, 100), "eo:snow_cover": (0, 100), "view:off_nadir": (0, 90), "view:azimuth": (0, 360),
+          "view:sun_azimuth": (0, 360), "view:sun_elevation": (-90, 90), "sat:relative_orbit": (1, 1e9)}  # fmt: skip
+
+
+def fields(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key, inner
+            yield from fields(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from fields(inner)
+
+
+def test_what_belongs_to_an_extension_is_declared_and_allowed(
+    catalogue: Catalogue, shared: Path, tmp_path: Path
+) -> None:
+    """Every item and collection of the shared data, against the rules of the extensions' schemas."""
+    catalogue.ingest([shared / "data"])
+    export(catalogue, tmp_path / "static", check=0)
+    checked = 0
+    for path in (tmp_path / "static").rglob("*.json"):
+        body = json.loads(path.read_text())
+        used = set()
+        for key, value in fields(body):
+            prefix, colon, name = key.partition(":")
+            if not colon or prefix not in KNOWN:
+                continue
+            used.add(prefix)
+            assert name in KNOWN[prefix], (path, key)
+            if key == "eo:common_name":
+                assert value in COMMON_NAMES, (path, value)
+            if key in RANGES and not isinstance(value, dict | list):
+                assert RANGES[key][0] <= value <= RANGES[key][1], (path, key, value)
+            if key == "sat:orbit_state":
+                assert value in ("ascending", "descending") or body["type"] == "Collection", (path, value)
+            checked += 1
+        declared = {u.split("/")[3] for u in body.get("stac_extensions", ())}
+        names = {"proj": "projection"}
+        wanted = {names.get(p, p) for p in used}
+        assert wanted - {"grid"} <= declared, path
+        # schemas ask for at least one of their fields; that of grid knows items only
+        assert declared - {"datacube"} <= wanted and not ("grid" in declared and body["type"] == "Collection"), path
+        if body["type"] == "Feature":
+            assert ("grid:code" in body["properties"]) is ("grid" in declared), path
+            for prefix in ("view", "sat"):
+                assert (prefix in declared) is any(k.startswith(f"{prefix}:") for k in body["properties"]), path
+    assert checked > 10_000
 
 
 def test_what_is_wrong_is_found() -> None:
