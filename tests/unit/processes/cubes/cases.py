@@ -430,6 +430,19 @@ CASES = [
         lambda k: np.stack([FIT_TRUTH[0] + FIT_TRUTH[1] * x for x in (3.0, 4.5)]),
     ),
     Case(
+        "predict_curve",
+        # `function` has no context: what changes between the calls is in its closure
+        lambda m, n, k: predict_curve(
+            m(FIT_TRUTH, ("parameter", "y", "x"), parameter=[0, 1]),
+            lambda x, parameters: line(x, parameters) * k,
+            "new",
+            [3.0],
+        ),
+        lambda k: (FIT_TRUTH[0] + FIT_TRUTH[1] * 3)[None] * k,
+        callback=True,
+        note="closure",
+    ),
+    Case(
         "cloud_detection",
         lambda m, n, k: methods.cloud_detection(m(V), "test", {"bands": n["bands"]}),
         lambda k: np.nan_to_num(V[:, :2]) > 1,

@@ -14,8 +14,10 @@ from hypothesis.extra import numpy as hnp
 from backend.graph.callbacks import CompiledCallback
 from processes import cube as cubes
 from processes.aggregate.temporal import aggregate_temporal
+from processes.apply.apply import apply_dimension
 from processes.blocks import is_lazy
 from processes.combine.merge import merge_cubes
+from processes.errors import ProcessError
 from processes.mask.mask import replace_where
 from processes.reduce.dimension import reduce_dimension, reduce_spatial
 from tests.unit.processes.cubes.samples import CHUNKINGS, Make, computed
@@ -26,11 +28,19 @@ arrays = hnp.arrays(
     np.float32, st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)), elements=numbers
 )
 chunkings = st.sampled_from(list(CHUNKINGS))
-NUMPY_OF = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "sum": np.nansum, "median": np.nanmedian}
+NUMPY_OF = {
+    "max": np.nanmax,
+    "min": np.nanmin,
+    "mean": np.nanmean,
+    "sum": np.nansum,
+    "median": np.nanmedian,
+    "variance": lambda a, axis: np.nanvar(a, axis=axis, ddof=1),
+    "sd": lambda a, axis: np.nanstd(a, axis=axis, ddof=1),
+}
 
 
-def reducer(name: str) -> CompiledCallback:
-    arguments = {"data": {"from_parameter": "data"}}
+def reducer(name: str, **options: Any) -> CompiledCallback:
+    arguments = {"data": {"from_parameter": "data"}, **options}
     return CompiledCallback({"r": {"process_id": name, "arguments": arguments, "result": True}})
 
 
@@ -76,6 +86,93 @@ def test_aggregate_temporal_overlapping_and_empty_intervals(
         inside = array[a - 1 : a + b - 1]
         expected = by_numpy(name, inside, 0) if len(inside) else np.full(array.shape[1:], np.nan)
         np.testing.assert_allclose(got.values[k], expected, rtol=1e-4, atol=1e-2)
+
+
+@FEW
+@given(
+    array=arrays,
+    chunking=chunkings,
+    name=st.sampled_from([n for n in NUMPY_OF if n not in ("variance", "sd")]),
+    dimension=st.sampled_from(["t", "bands", "y", "x"]),
+)
+def test_nodata_that_decides(array: np.ndarray, chunking: str, name: str, dimension: str) -> None:
+    axis = ["t", "bands", "y", "x"].index(dimension)
+    got = computed(reduce_dimension(Make(chunking)(array), reducer(name, ignore_nodata=False), dimension))
+    expected = np.where(np.isnan(array).any(axis=axis), np.nan, by_numpy(name, array, axis))
+    np.testing.assert_allclose(got.values, expected, rtol=1e-4, atol=1e-2)
+
+
+@FEW
+@given(array=arrays, chunking=chunkings, all_=st.booleans(), dimension=st.sampled_from(["t", "bands", "y", "x"]))
+def test_count(array: np.ndarray, chunking: str, all_: bool, dimension: str) -> None:
+    axis = ["t", "bands", "y", "x"].index(dimension)
+    got = computed(reduce_dimension(Make(chunking)(array), reducer("count", condition=all_ or None), dimension))
+    counted = np.full_like(array, True) if all_ else np.isfinite(array)
+    np.testing.assert_array_equal(got.values, counted.sum(axis=axis))
+
+
+@FEW
+@given(array=arrays, chunking=chunkings, name=st.sampled_from(["first", "last"]), ignore=st.booleans())
+def test_first_and_last(array: np.ndarray, chunking: str, name: str, ignore: bool) -> None:
+    got = computed(reduce_dimension(Make(chunking)(array), reducer(name, ignore_nodata=ignore), "t"))
+    ordered = array if name == "first" else array[::-1]
+    expected = ordered[0].copy()
+    for values in ordered[1:] if ignore else ():
+        expected = np.where(np.isnan(expected), values, expected)
+    np.testing.assert_array_equal(got.values, expected)
+
+
+@FEW
+@given(
+    array=hnp.arrays(np.float32, st.tuples(st.integers(1, 5), st.just(1), st.integers(1, 4), st.just(2)),
+                     elements=st.one_of(st.floats(-4, 4, width=32), st.just(float("nan")))),
+    chunking=chunkings,
+)  # fmt: skip
+def test_product(array: np.ndarray, chunking: str) -> None:
+    got = computed(reduce_dimension(Make(chunking)(array), reducer("product"), "t"))
+    expected = np.where(np.isnan(array).all(axis=0), np.nan, np.nanprod(array.astype("f8"), axis=0))
+    np.testing.assert_allclose(got.values, expected, rtol=1e-4, atol=1e-4)
+
+
+@FEW
+@given(
+    array=arrays,
+    chunking=chunkings,
+    probabilities=st.lists(st.floats(0, 1), min_size=1, max_size=4, unique=True).map(sorted),
+)
+def test_quantiles(array: np.ndarray, chunking: str, probabilities: list[float]) -> None:
+    got = computed(apply_dimension(Make(chunking)(array), reducer("quantiles", probabilities=probabilities), "t"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = np.nanquantile(array.astype("f8"), probabilities, axis=0)
+    np.testing.assert_allclose(got.values, expected, rtol=1e-4, atol=1e-2)
+
+
+@FEW
+@given(size=st.integers(1, 4), first=st.integers(1, 5), chunking=chunkings, seed=st.integers(0, 99))
+def test_merge_cubes_of_other_dates_needs_no_resolver(size: int, first: int, chunking: str, seed: int) -> None:
+    """Without common labels the cubes follow one another; with one the resolver is missed, whatever the values."""
+    rng = np.random.default_rng(seed)
+    one, two = rng.normal(size=(4, 2, 2, 3)).astype("f4"), rng.normal(size=(size, 2, 2, 3)).astype("f4")
+    make = Make(chunking)
+    cube1, cube2 = make(one, bands=("B1", "B2")), make(two, bands=("B1", "B2"), first_month=first)
+    if first <= 4:
+        with pytest.raises(ProcessError, match="OverlapResolverMissing"):
+            merge_cubes(cube1, cube2)
+    else:
+        np.testing.assert_array_equal(computed(merge_cubes(cube1, cube2)).values, np.concatenate([one, two]))
+
+
+@FEW
+@given(array=arrays, other=st.integers(0, 999), chunking=chunkings, drop=st.sampled_from(["t", "bands", "y", "x"]))
+def test_merge_cubes_with_a_cube_of_fewer_dimensions(array: np.ndarray, other: int, chunking: str, drop: str) -> None:
+    """The smaller cube is repeated along what it lacks; the resolver gets x of the larger and y of the smaller."""
+    axis = ["t", "bands", "y", "x"].index(drop)
+    small = np.random.default_rng(other).normal(size=array.shape).astype("f4").take(0, axis=axis)
+    dims = tuple(d for d in ("t", "bands", "y", "x") if d != drop)
+    make = Make(chunking)
+    got = computed(merge_cubes(make(array), make(small, dims), lambda x, y, context: x - 2 * y))
+    np.testing.assert_allclose(got.values, array - 2 * np.expand_dims(small, axis), rtol=1e-5, atol=1e-5)
 
 
 label_lists = st.lists(st.sampled_from("ABCDEF"), min_size=1, max_size=4, unique=True)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import shapely
 
+from processes import cube as cubes
 from processes.apply.indices import spectral_indices
 from processes.vector.aggregate import aggregate_spatial
+from processes.vector.cube import geometries_of, vector_cube
+from processes.vector.points import vector_to_random_points, vector_to_regular_points
+from processes.vector.shapes import filter_vector, vector_buffer, vector_reproject
 from tests.unit.processes.cubes.cases import Case, Mean, nanmean, nanmedian, quiet, scaled_max
-from tests.unit.processes.cubes.samples import SOUTH, WEST, box, geojson, values
+from tests.unit.processes.cubes.samples import CRS, SOUTH, WEST, Make, box, geojson, values
 
 V = values()
 # two that overlap, one with a hole, one of two parts, one beside the cube
@@ -75,7 +80,69 @@ def ratio(a: int, b: int) -> np.ndarray:
     return quiet(lambda: (V[:, a] - V[:, b]) / (V[:, a] + V[:, b]))()
 
 
+F = values((6, 3), seed=3)
+CORNERS = [(2.0, 2.0), (22.0, 12.0), (42.0, 60.0), (62.0, 5.0), (75.0, 40.0), (90.0, 70.0)]  # lower left, 10 m squares
+
+
+def features(make: Make) -> Any:
+    """Squares of 10 m with three values each."""
+    held = F if make.chunking == "numpy" else da.from_array(F, chunks=(2, 2) if make.chunking == "everything" else -1)
+    bands = make.names["bands"]
+    squares = [box(x, y, x + 10, y + 10) for x, y in CORNERS]
+    return vector_cube(
+        squares, CRS, held, dims=("geometry", bands), coords={bands: ["B1", "B2", "B3"]}, kinds={bands: cubes.BANDS}
+    )
+
+
+def in_degrees(make: Make) -> Any:
+    """The squares in EPSG:4326 and back: geometries have moved by less than a millimetre, values not at all."""
+    there = vector_reproject(features(make), 4326)
+    assert all(abs(g.bounds[0]) < 180 for g in geometries_of(there))
+    back = vector_reproject(there, CRS)
+    for a, b in zip(geometries_of(back), geometries_of(features(make))):
+        assert a.equals_exact(b, 1e-3)
+    return there
+
+
+def buffered(make: Make) -> Any:
+    out = vector_buffer(features(make), 5)
+    # a square of 10 m, four sides of 5 x 10 and a circle of 64 corners
+    circle = 0.5 * 64 * 25 * np.sin(2 * np.pi / 64)
+    np.testing.assert_allclose([g.area for g in geometries_of(out)], 100 + 200 + circle)
+    return out
+
+
+def regular(make: Make) -> Any:
+    """Four cells of 5 m in each square: their centres, one label each."""
+    out = vector_to_regular_points(features(make), 5, group=False)
+    first = sorted((p.x - WEST, p.y - SOUTH) for p in geometries_of(out)[:4])
+    np.testing.assert_allclose(first, [(4.5, 4.5), (4.5, 9.5), (9.5, 4.5), (9.5, 9.5)])
+    return out
+
+
+def random(make: Make) -> Any:
+    out = vector_to_random_points(features(make), geometry_count=2, group=False, seed=1)
+    for k, p in enumerate(geometries_of(out)):
+        assert geometries_of(features(make))[k // 2].contains(p)
+    return out
+
+
 CASES = [
+    Case(
+        "filter_vector",
+        lambda m, n, k: filter_vector(features(m), geojson(box(0, 0, 35, 35), box(70, 30, 99, 99)), "within"),
+        lambda k: F[[0, 1, 4]],
+        note="within",
+    ),
+    Case(
+        "filter_vector",
+        lambda m, n, k: filter_vector(features(m), geojson(box(0, 0, 25, 35), box(95, 30, 99, 99))),
+        lambda k: F[[0, 1, 5]],
+    ),
+    Case("vector_reproject", lambda m, n, k: in_degrees(m), lambda k: F),
+    Case("vector_buffer", lambda m, n, k: buffered(m), lambda k: F),
+    Case("vector_to_regular_points", lambda m, n, k: regular(m), lambda k: np.repeat(F, 4, axis=0)),
+    Case("vector_to_random_points", lambda m, n, k: random(m), lambda k: np.repeat(F, 2, axis=0)),
     Case("aggregate_spatial", aggregate(Mean()), lambda k: of_zones(lambda v: nanmean(v, axis=-1)), note="mean"),
     *(
         Case("aggregate_spatial", aggregate(Named(name)), lambda k, f=f: of_zones(f), note=name)  # type: ignore[misc]
