@@ -9,10 +9,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import rasterio
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from backend.demo import atmosphere as atm
 from backend.demo.archive import Archive, generate
+from backend.demo.geometry import Ground, sun_angles
 from backend.demo.spectra import S2_BANDS, S2_RESOLUTION
+from processes.load.angles import read_angles
 
 TRUE = "s2_l1c_safe_T31TCJ_2dates_alcd/S2A_MSIL1C_20240120T105341_N0510_R051_T31TCJ_20240120T125244.SAFE"
 
@@ -72,6 +76,41 @@ def test_gdal_reads_it_as_sentinel2(l1c: Archive) -> None:
                 long = band if band == "B8A" else f"B{int(band[1:]):02d}"
                 with rasterio.open(_image(product, long)) as image:
                     np.testing.assert_array_equal(src.read(k), image.read(1))
+
+
+def test_angles_of_the_granule(l1c: Archive) -> None:
+    """What GDAL's driver gives of the granule holds the true angles, and so do the bands made of it."""
+    for product, track in zip(l1c.products, l1c.season.tracks, strict=True):
+        (metadata,) = product.glob("GRANULE/*/MTD_TL.xml")
+        with rasterio.Env() as env:
+            known = "SENTINEL2" in env.drivers()
+        if known:
+            with rasterio.open(f"SENTINEL2_L1C_TILE:{metadata}:10m") as src:
+                assert src.transform == l1c.season.tiles[0].transform and src.crs.to_epsg() == 32631
+                text = "".join(
+                    v if v.startswith("<?xml") else f"{k}={v}" for k, v in src.tags(ns="xml:SENTINEL2").items()
+                )
+            root = ElementTree.fromstring(text.removeprefix("xml:SENTINEL2="))
+            assert len(root.findall(".//Sun_Angles_Grid/Zenith/Values_List/VALUES")) == 23
+            bands = {e.get("bandId") for e in root.iter("Viewing_Incidence_Angles_Grids")}
+            assert bands == {str(k) for k in range(13)}
+        with rasterio.open(l1c.folder / "truth" / "T31TGK" / f"{track.time:%Y%m%d}" / "detector.tif") as src:
+            detector = src.read(1)
+        tile = l1c.season.tiles[0]
+        box = GeoBox(detector.shape, tile.transform, f"EPSG:{tile.epsg}")
+        east, north = (np.asarray(v) for v in box.affine * np.meshgrid(np.arange(120) + 0.5, np.arange(120) + 0.5))
+        x, y = Ground(l1c.season.lon, l1c.season.lat).from_crs(tile.epsg, east, north)
+        seen = detector > 0
+        for band in ("B02", "B8A", "B10"):
+            zenith, azimuth = track.view_angles(x, y, detector, band)
+            got = [read_angles("s2_tile", str(metadata), f"{n}_{band}", box) for n in ("VZA", "VAA")]
+            np.testing.assert_allclose(got[0][seen], zenith[seen], atol=2e-3)
+            turn = np.abs((got[1] - azimuth + 180) % 360 - 180)[seen]
+            assert (turn * np.sin(np.radians(zenith[seen])) < 2e-3).all()
+        lon, lat = Transformer.from_crs(tile.epsg, 4326, always_xy=True).transform(east, north)
+        sun = sun_angles(track.time, lon, lat)
+        for name, truth in zip(("SZA", "SAA"), sun, strict=True):
+            np.testing.assert_allclose(read_angles("s2_tile", str(metadata), name, box), truth, atol=2e-3)
 
 
 def _shape(element: ElementTree.Element, path: str = "") -> set[str]:
