@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -127,18 +128,45 @@ def list_collections() -> None:
             )
 
 
+class _Where(click.ParamType):
+    """``eo:cloud_cover<=20``: a property, an operator, a value."""
+
+    name = "condition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str, Any]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"\s*([\w:]+?)\s*(<=|>=|!=|=|<|>)\s*(.+?)\s*", value)
+        if found is None:
+            self.fail(f"'{value}' is no condition such as eo:cloud_cover<=20", param, ctx)
+        name, op, text = found.groups()
+        return name, op, float(text) if re.fullmatch(r"[-+]?\d+(\.\d*)?", text) else text
+
+
+_where = click.option(
+    "--where",
+    type=_Where(),
+    multiple=True,
+    help="Condition on a property, e.g. 'eo:cloud_cover<=20', 'view:off_nadir<5', 'platform=sentinel-2a'; may be repeated.",
+)
+
+
 @catalogue.command("dates")
 @click.argument("collection")
 @click.option("--bbox", type=float, nargs=4, help="west south east north (EPSG:4326)")
 @click.option("--start", help="first instant")
 @click.option("--end", help="end, excluded")
-def dates(collection: str, bbox: tuple[float, float, float, float] | None, start: str | None, end: str | None) -> None:
+@_where
+def dates(
+    collection: str, bbox: tuple[float, float, float, float] | None, start: str | None, end: str | None,
+    where: tuple[tuple[str, str, Any], ...],
+) -> None:  # fmt: skip
     """Instants at which a place was observed."""
     from processes.errors import ProcessError
 
     with _open() as opened:
         try:
-            for instant in opened.dates(collection, bbox, (start, end)):
+            for instant in opened.dates(collection, bbox, (start, end), where):
                 click.echo(instant)
         except ProcessError as error:
             raise click.ClickException(error.message) from None
@@ -185,15 +213,17 @@ def export_static(folder: Path, check: int) -> None:
 @click.option("--start", help="first instant")
 @click.option("--end", help="end, excluded")
 @click.option("--max-hours", type=float, default=24.0, show_default=True, help="Hours between the two passes at most.")
+@_where
 def pairs(
-    a: str, b: str, bbox: tuple[float, float, float, float] | None, start: str | None, end: str | None, max_hours: float
-) -> None:
+    a: str, b: str, bbox: tuple[float, float, float, float] | None, start: str | None, end: str | None, max_hours: float,
+    where: tuple[tuple[str, str, Any], ...],
+) -> None:  # fmt: skip
     """Passes of two collections over one place that are close in time."""
     from processes.errors import ProcessError
 
     with _open() as opened:
         try:
-            for pair in opened.pairs(a, b, bbox, (start, end), max_hours):
+            for pair in opened.pairs(a, b, bbox, (start, end), max_hours, where):
                 click.echo(f"{pair.a}  {pair.b}  {pair.hours:+.2f} h")
         except ProcessError as error:
             raise click.ClickException(error.message) from None

@@ -97,7 +97,7 @@ def ingest(
     report = Report()
     todo: list[_Found] = []
     known: dict[str, Known] = {}
-    for root in dict.fromkeys(Path(p).absolute() for p in paths):
+    for root in dict.fromkeys(absolute(Path(p)) for p in paths):
         _compare(catalogue, root, todo, known, report, force, leave, to_cog)
     for done, (found, outcome) in enumerate(_read_all(todo, workers, isolate), 1):
         _store(catalogue, found, outcome, known, report)
@@ -107,6 +107,12 @@ def ingest(
         catalogue.optimize()
     report.rejected.sort(key=lambda r: str(r.path))
     return report
+
+
+def absolute(path: Path) -> Path:
+    """One path per place: ``..`` is followed, so that ``../data`` and ``/archive/data`` are not two archives. Symbolic
+    links stay, they are names that the owner has chosen."""
+    return path.resolve() if ".." in path.parts else path.absolute()
 
 
 def _compare(

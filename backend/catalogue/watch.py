@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.catalogue.ingest import Report, fingerprint, ingest, walk
+from backend.catalogue.ingest import Report, absolute, fingerprint, ingest, walk
 from backend.catalogue.reader import Rejected
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def look(catalogue: Catalogue, roots: Sequence[Path], seen: dict[str, str], work
     """One look. ``seen`` holds the fingerprints of the look before and is brought up to date."""
     now: dict[str, str] = {}
     for root in roots:
-        for found in walk(Path(root).absolute()):
+        for found in walk(absolute(Path(root))):
             if not isinstance(found, Rejected):
                 try:
                     now[str(found[0])] = fingerprint(*found)

@@ -212,3 +212,37 @@ def test_the_command_names_what_it_rejects(tmp_path: Path, monkeypatch: pytest.M
     assert "SENTINEL2_L2A_MAJA" in CliRunner().invoke(group, ["list"]).output
     told = CliRunner().invoke(group, ["dates", "NOPE"])
     assert told.exit_code == 1 and "does not exist" in told.output
+
+
+def test_one_archive_however_it_is_named(catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_muscate(tmp_path / "a")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert len(catalogue.ingest(["../a"]).added) == 1
+    again = catalogue.ingest([tmp_path / "a"])
+    assert (len(again.unchanged), len(again.added)) == (1, 0)
+
+
+def test_questions_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from backend.catalogue.cli import catalogue as group
+    from backend.catalogue.cli import ingest as command
+
+    monkeypatch.setenv("TUILE_DATA_DIR", str(tmp_path / "data"))
+    for day in ("20180401", "20180402"):
+        make_muscate(tmp_path / "a", when=f"{day}-103813-308")
+    assert CliRunner().invoke(command, [str(tmp_path / "a")]).exit_code == 0
+    ask = ["dates", "SENTINEL2_L2A_MAJA"]
+    for where, count in (
+        ("eo:cloud_cover<=12", 2),
+        ("eo:cloud_cover < 12", 0),
+        ("view:sun_elevation>59", 2),
+        ("platform=sentinel-2b", 0),
+    ):
+        done = CliRunner().invoke(group, [*ask, "--where", where])
+        assert done.exit_code == 0 and len(done.output.splitlines()) == count, (where, done.output)
+    assert CliRunner().invoke(group, [*ask, "--where", "cloudy"]).exit_code == 2
+    assert CliRunner().invoke(group, [*ask, "--where", "tuile:zone=x"]).exit_code == 1
+    pairs = ["pairs", "SENTINEL2_L2A_MAJA", "SENTINEL2_L2A_MAJA", "--where", "eo:cloud_cover<50"]
+    assert len(CliRunner().invoke(group, pairs).output.splitlines()) == 1
