@@ -101,8 +101,11 @@ def weigh(small, large, aerosol, scale, y0, x0, step, phases, last_y, last_x, ou
                     f = first + k
                     s = q0[f] * s0 + q1[f] * s1 + q2[f] * s2 + q3[f] * s3
                     big = q0[f] * l0 + q1[f] * l1 + q2[f] * l2 + q3[f] * l3
-                    w = np.float32((1.0 - abs(s)) * (1.0 - abs(big)))
-                    out[i, j + k] = w * scale if s < 1.0 and big < 1.0 else np.float32(0.0)
+                    # single precision from here on, as the program has it
+                    near_by, far_off = np.float32(s), np.float32(big)
+                    w = (np.float32(1.0) - abs(near_by)) * (np.float32(1.0) - abs(far_off))
+                    seen = (near_by < np.float32(1.0)) & (far_off < np.float32(1.0))
+                    out[i, j + k] = w * scale if seen else np.float32(0.0)
                 j += n
         if one:
             for j in range(width):

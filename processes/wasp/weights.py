@@ -20,6 +20,7 @@ import numpy as np
 
 from processes.errors import parameter_invalid
 from processes.kernels.wasp_weights import reduce_mask, weigh
+from processes.wasp.bessel import LARGEST, scaled_bessel
 
 Mode = Literal["plus", "wasp1"]
 
@@ -72,10 +73,14 @@ class Weighting:
 
 
 def aerosol_weight(aot: np.ndarray, weighting: Weighting) -> np.ndarray:
-    """Weight by aerosol optical thickness, float32, same shape; negative and unknown (NaN) count as 0."""
+    """Weight by aerosol optical thickness, float32, same shape; negative and unknown (NaN) count as 0.
+
+    Which steps are in single precision is the program's: with it the weights of ``wasp1`` equal WASP 1.0's bit by bit.
+    """
     lo, hi, top = (np.float32(v) for v in (weighting.aot_weight_min, weighting.aot_weight_max, weighting.aot_max))
     thick = np.fmax(np.asarray(aot, dtype=np.float32), np.float32(0))
-    return np.where(thick < top, lo + (hi - lo) * (np.float32(1) - thick / top), lo).astype(np.float32)
+    share = (thick / top).astype(np.float64)
+    return np.where(thick < top, float(lo) + float(hi - lo) * (1.0 - share), lo).astype(np.float32)
 
 
 def date_weight(days: int, half_window: int, weighting: Weighting, mode: Mode = "plus") -> float:
@@ -90,32 +95,24 @@ def date_weight(days: int, half_window: int, weighting: Weighting, mode: Mode = 
 
 @lru_cache(maxsize=64)
 def discrete_gaussian(variance: float, mode: Mode = "plus", max_error: float = 0.01) -> np.ndarray:
-    """Coefficients exp(-t) I_n(t), t = ``variance``, cut where their sum reaches 1 - ``max_error``, normalised."""
+    """Coefficients exp(-t) I_n(t), t = ``variance``, cut where their sum reaches 1 - ``max_error``, normalised.
+
+    ``wasp1``: the Bessel functions of the program's library, see `processes.wasp.bessel`.
+    """
     from scipy.special import ive
 
-    half = [float(ive(0, variance))]
-    total = half[0]
+    as_program = mode == "wasp1" and variance < LARGEST
+
+    def term(n: int) -> float:
+        return scaled_bessel(n, variance) if as_program else float(ive(n, variance))
+
+    half = [term(0), term(1)]
+    total = half[0] + 2 * half[1]
     while total < 1.0 - max_error and 2 * len(half) + 1 <= _MAX_KERNEL:
-        n = len(half)
-        exact = mode == "plus" or n < 2
-        half.append(float(ive(n, variance)) if exact else half[0] * _miller_ratio(n, variance))
+        half.append(term(len(half)))
         total += 2 * half[-1]
-    both = np.array(half[:0:-1] + half)
-    return both / both.sum()
-
-
-def _miller_ratio(n: int, t: float) -> float:
-    """I_n(t) / I_0(t) by Miller's downward recurrence I_(k-1) = I_(k+1) + 2k/t I_k (Abramowitz and Stegun, 9.12).
-
-    Started at k = 2 (n + sqrt(40 n)), which for large t and small n is too low for more than four digits: these are the
-    coefficients that the program's library works with.
-    """
-    above, here, wanted = 0.0, 1.0, 0.0
-    for k in range(2 * (n + int(np.sqrt(40.0 * n))), 0, -1):
-        if k == n:
-            wanted = here
-        above, here = here, above + 2.0 * k / t * here
-    return wanted / here
+    scaled = [h / total for h in half]
+    return np.array(scaled[:0:-1] + scaled)
 
 
 def keys_cubic(distance: np.ndarray) -> np.ndarray:
@@ -234,11 +231,15 @@ class CoarseGrid:
 
 
 def smooth(cells: np.ndarray, sigma: float, mode: Mode = "plus") -> np.ndarray:
-    """Discrete Gaussian of ``sigma`` cells along both axes, edge values repeated."""
+    """Discrete Gaussian of ``sigma`` cells along both axes, edge values repeated; ``wasp1`` keeps single precision."""
     from scipy.ndimage import correlate1d
 
     kernel = discrete_gaussian(sigma**2, mode)
-    return correlate1d(correlate1d(cells, kernel, axis=0, mode="nearest"), kernel, axis=1, mode="nearest")
+    for axis in (0, 1):
+        cells = correlate1d(cells, kernel, axis=axis, mode="nearest")
+        if mode == "wasp1":
+            cells = cells.astype(np.float32).astype(np.float64)
+    return cells
 
 
 def coarse_step(resolution: float, weighting: Weighting) -> int:

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ive
 
 from processes.errors import ProcessError
+from processes.wasp.bessel import scaled_bessel
 from processes.wasp.directional import (
     ROY_2016,
     Coefficients,
@@ -56,6 +57,14 @@ def test_discrete_gaussian_is_the_bessel_kernel():
     np.testing.assert_allclose(kernel, raw / raw.sum(), rtol=1e-12)
     assert len(discrete_gaussian(100.0, "wasp1")) == len(discrete_gaussian(100.0))
     np.testing.assert_allclose(discrete_gaussian(100.0, "wasp1"), discrete_gaussian(100.0), atol=6e-5)
+    np.testing.assert_array_equal(discrete_gaussian(900.0, "wasp1"), discrete_gaussian(900.0))
+
+
+@pytest.mark.parametrize("t", [0.5, 3.7, 3.8, 4.0, 100.0, 600.0])
+def test_bessel_functions_are_right_to_what_is_published(t):
+    for n in (0, 1, 2, 7, 20):
+        near = 6e-7 if n < 2 or t < 50 else 6e-2 if t > 200 else 6e-4  # the recurrence begins too low for large t
+        assert scaled_bessel(n, t) == pytest.approx(ive(n, t), rel=near)
 
 
 def test_cubic_kernel_interpolates():
