@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
@@ -181,21 +181,6 @@ def _memory(settings: Settings) -> Iterator[Finding]:
                   "Together they may use more than there is: lower TUILE_MEMORY_LIMIT or TUILE_SYNC_SLOTS." if high else "")  # fmt: skip
 
 
-def warm(say: Callable[[str], None]) -> None:
-    """Compile (and cache) the numba kernels, so that the first request does not pay for it."""
-    import importlib
-    import pkgutil
-
-    import processes.kernels as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        loaded = importlib.import_module(f"processes.kernels.{module.name}")
-        if hasattr(loaded, "warm"):
-            start = time.perf_counter()
-            loaded.warm()
-            say(f"compiled {module.name} in {time.perf_counter() - start:.1f} s")
-
-
 @click.command("doctor")
 @click.option(
     "--warm", "compile_kernels", is_flag=True, help="Also compile the kernels, so that the first request is fast."
@@ -223,5 +208,7 @@ def doctor_command(compile_kernels: bool, show: bool) -> None:
             console.print(f"         -> {finding.remedy}", highlight=False, soft_wrap=True)
         worst = max(worst, finding.level == "error")
     if compile_kernels:
+        from backend.warm import warm
+
         warm(lambda text: console.print(text, highlight=False))
     sys.exit(int(worst))
