@@ -15,15 +15,15 @@ _T0, _T1, _T2, _T3 = 111, 29, -9, -3
 
 
 @njit(nogil=True, cache=True)
-def _across(row, nodata, sums, holes):
-    """Horizontal pass over one source row: weighted sums and count of nodata taps; True if any nodata was met.
+def _across(row, nodata, sums, holes, pairs):
+    """Horizontal pass over one source row: weighted sums, and 1 in ``holes`` where nodata may be in a pixel's window.
 
-    Taps beyond the image are dropped like nodata (flagged by ``holes`` > 0 so that the slow path handles them).
+    A window is looked at by pairs of pixels, which flags a pixel too many on each side: the slow path gives the same there.
+    ``pairs`` is room for them, with two zeros on each side. Returns whether any nodata was met.
     """
-    width = row.shape[0]
     half = sums.shape[0]
     any_hole = False
-    for i in range(width):
+    for i in range(row.shape[0]):
         any_hole |= row[i] == nodata
     # int32 arithmetic: |int16| * 304 < 2^24
     for x in range(2, half - 2):
@@ -36,10 +36,9 @@ def _across(row, nodata, sums, holes):
         )
     if any_hole:
         for x in range(half):
-            n = 0
-            for i in range(max(2 * x - 3, 0), min(2 * x + 5, width)):
-                n += row[i] == nodata
-            holes[x] = n
+            pairs[x + 2] = np.uint8(row[2 * x] == nodata) | np.uint8(row[2 * x + 1] == nodata)
+        for x in range(half):
+            holes[x] = pairs[x] | pairs[x + 1] | pairs[x + 2] | pairs[x + 3] | pairs[x + 4]
     return any_hole
 
 
@@ -63,7 +62,9 @@ def _careful(src, nodata, y, x):
                 w = np.int64(_weight(j) * _weight(i))
                 total += w * value
                 weight += w
-    return math.floor(total / weight + 0.5)
+    if weight <= 0:  # little but negative taps is left
+        return nodata
+    return min(max(math.floor(total / weight + 0.5), -32768), 32767)
 
 
 @njit(nogil=True, cache=True)
@@ -84,11 +85,12 @@ def halve_rows(src, nodata, out, first, last, offset):
     ring = np.zeros((8, half), np.int32)
     holes = np.zeros((8, half), np.uint8)
     dirty = np.zeros(8, np.bool_)
+    pairs, spoilt = np.zeros(half + 4, np.uint8), np.empty(half, np.uint8)
     done = max(2 * first - 3, 0)
     for y in range(first, last):
         top, bottom = 2 * y - 3, 2 * y + 5
         for j in range(done, min(bottom, height)):
-            dirty[j % 8] = _across(src[j], nodata, ring[j % 8], holes[j % 8])
+            dirty[j % 8] = _across(src[j], nodata, ring[j % 8], holes[j % 8], pairs)
         done = max(done, min(bottom, height))
         target = out[y - offset]
         if top < 0 or bottom > height:
@@ -100,20 +102,18 @@ def halve_rows(src, nodata, out, first, last, offset):
         for x in range(2, half - 2):
             # float64 holds these sums exactly (|sum| < 2^33) and vectorises better than int64
             s = 111.0 * (d[x] + e[x]) + 29.0 * (c[x] + f[x]) - 9.0 * (b[x] + g[x]) - 3.0 * (a[x] + h[x])
-            target[x] = np.int16(math.floor(s * (1.0 / 65536.0) + 0.5))
+            target[x] = np.int16(min(max(math.floor(s * (1.0 / 65536.0) + 0.5), -32768.0), 32767.0))
         for x in range(min(2, half)):
             target[x] = _careful(src, nodata, y, x)
             target[half - 1 - x] = _careful(src, nodata, y, half - 1 - x)
-        spoilt = False
-        for k in range(8):
-            spoilt |= dirty[k]
-        if spoilt:
+        if dirty.any():
+            spoilt[:] = 0
+            for k in range(8):
+                if dirty[k]:
+                    for x in range(half):
+                        spoilt[x] |= holes[k, x]
             for x in range(half):
-                n = 0
-                for k in range(8):
-                    if dirty[k]:
-                        n += holes[k, x]
-                if n > 0:
+                if spoilt[x]:
                     target[x] = _careful(src, nodata, y, x)
 
 

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from processes.lis import lis_snow, snow_metadata
 from processes.lis.detect import Block, detect
+from processes.lis.grids import halve
 from processes.lis.params import SENSORS, Params
 from tests.unit.processes.lis import literal
 from tests.unit.processes.lis.literal import LAYOUTS, NODATA, Settings, snow
@@ -194,6 +195,28 @@ def test_cubes_of_any_chunks(seed, rows, cols, sky):
     for k, name in enumerate(lazy.bands.values):
         np.testing.assert_array_equal(values.values[0, k], expected.layers[str(name)], err_msg=str(name))
     assert snow_metadata(lazy)[0]["snow_line"] == expected.snow_line
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1), half=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    holes=st.sampled_from([0.0, 0.02, 0.3, 0.9, "rows", "corner"]), values=st.sampled_from(["any", "steps", "reflectance"]),
+)  # fmt: skip
+def test_ten_to_twenty_metres(seed, half, holes, values):
+    """Eight taps of the widened cubic each way, nodata left out, valid where the lower right pixel is, half up; in integers."""
+    rng = np.random.default_rng(seed)
+    shape = 2 * half[0], 2 * half[1]
+    band = {
+        "any": rng.integers(-9999, 32767, shape), "steps": rng.choice([-9999, 32767, 0], shape),
+        "reflectance": rng.integers(-200, 12000, shape),
+    }[values].astype(np.int16)  # fmt: skip
+    if holes == "rows":
+        band[: shape[0] // 2] = NODATA
+    elif holes == "corner":
+        band[shape[0] // 3 :, : shape[1] // 3] = NODATA
+    else:
+        band[rng.random(shape) < holes] = NODATA
+    np.testing.assert_array_equal(halve(band), literal.halved(band))
 
 
 def test_literal_rules_give_the_outputs_of_the_original(shared):
