@@ -23,7 +23,7 @@ from rasterio.enums import Resampling
 from processes.lis.cubes import BAND_INFO
 from processes.lis.params import FILL
 
-COLLECTION, FAMILY, VERSION = "LIS_SNOW", "lis_snow", "1.0"
+COLLECTION, FAMILY, VERSION = "LIS_SNOW", "lis_snow", "1.1"
 BIT_FIELDS = ("EXPERT", "QCFLAGS")
 TITLES = {k: str(v["description"]) for k, v in BAND_INFO.items()} | {
     "QCFLAGS": "bits: 1 sun too low, 2 sun tangent, 4 water, 8 tree cover above 90 %, 16 snow where the cloud mask is set, "

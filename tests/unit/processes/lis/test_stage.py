@@ -64,6 +64,33 @@ def test_product_equals_the_array_functions(scene, tmp_path, mode):
     assert sorted(tmp_path.rglob("*.tif")) == before
 
 
+def test_each_item_is_a_task_of_the_chains_queue(scene):
+    """Whole tiles go to the workers of the queue ``chains``, one task per item; what decides the product decides its key."""
+    from processes.lis import CHAIN
+
+    made = scene[0]
+    other = made.clone()
+    other.id = "another"
+    stage = make_stage("lis_snow", [made, other], {"mode": "lis"})
+    assert CHAIN.queue == "chains" and [len(t.items) for t in stage.tasks] == [1, 1]
+    keys = {t.key for t in stage.tasks}
+    assert len(keys) == 2 and keys == {t.key for t in make_stage("lis_snow", [other, made], {"mode": "lis"}).tasks}
+    assert not keys & {t.key for t in make_stage("lis_snow", [made, other], {"mode": "plus"}).tasks}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_and_strips_do_not_matter(scene, tmp_path, monkeypatch, threads):
+    made, _, archive = scene
+    (expected,) = run_here(make_stage("lis_snow", [made], {}), environment(tmp_path / "a", archive))
+    monkeypatch.setattr("processes.lis.inputs.STRIP", 64)
+    monkeypatch.setattr("processes.lis.terrain.STRIP", 48)
+    env = Env(catalogue=archive, workspace=tmp_path / "b", limits=Limits(threads=threads), sink=lambda *_, **__: None)
+    (found,) = run_here(make_stage("lis_snow", [made], {}), env)
+    for name, band in item_bands(expected).items():
+        with rasterio.open(band.href) as a, rasterio.open(item_bands(found)[name].href) as b:
+            np.testing.assert_array_equal(a.read(1), b.read(1), err_msg=name)
+
+
 def test_product_loads_like_a_collection(scene, tmp_path):
     made, _, archive = scene
     env = environment(tmp_path, archive)
