@@ -109,6 +109,11 @@ def choose_grid(
         bounds = box_in(box, target)
         if limit is not None:
             covered = box_in((*limit, "EPSG:4326"), target)  # type: ignore[arg-type]
+            # what a collection covers follows its footprints: rasters reach beyond them, with nodata, and are not cut
+            for own in {id(g): g.boundingbox for g in here}.values():
+                covered = (
+                    min(covered[0], own.left), min(covered[1], own.bottom), max(covered[2], own.right), max(covered[3], own.top),
+                )  # fmt: skip
             bounds = (
                 max(bounds[0], covered[0]),
                 max(bounds[1], covered[1]),

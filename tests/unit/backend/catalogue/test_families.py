@@ -123,6 +123,18 @@ def test_decimated_zip(archive: Catalogue, shared: Path, tile: str, band: str) -
     np.testing.assert_array_equal(loaded(archive, "SENTINEL2_L1C", path.stem, band), physical(stored(href), 1e-4, 0, 0))
 
 
+def test_a_raster_is_not_cut_at_its_footprint(archive: Catalogue, shared: Path) -> None:
+    """Half of this tile is beside the swath, and the collection covers nothing there: the rest comes as nodata."""
+    path = next((shared / "data" / "s2_l1c_safe_decimated").glob("*T56JMM*.zip"))
+    item = archive.item("SENTINEL2_L1C", path.stem)
+    assert item is not None
+    with rasterio.open(item.assets["B04"].href) as src:
+        dn, b = src.read(1), src.bounds
+    extent = {"west": b.left, "south": b.bottom, "east": b.right, "north": b.top, "crs": "EPSG:32756"}
+    cube = load_collection("SENTINEL2_L1C", extent, ["2018-06-29", "2018-06-30"], ["B04"], env=Env(catalogue=archive))
+    np.testing.assert_array_equal(cube.compute().values[0, 0], physical(dn, 1e-4, 0, 0))
+
+
 def test_clip_without_metadata(archive: Catalogue, shared: Path) -> None:
     folder = shared / "data" / "s2_l1c_T31TDH_20150726_clip" / "IMG_DATA"
     for band in ("B01", "B02", "B05"):
