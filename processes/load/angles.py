@@ -86,6 +86,11 @@ def read_angles(source: str, href: str, band: str, geobox: GeoBox) -> np.ndarray
     raise ProcessError("StorageFailure", f"{href} does not tell the angle {band}.", file=href)
 
 
+def read_grids(source: str, href: str) -> AngleGrids:
+    """All angle nodes of a product, held for the next call. Raises ``StorageFailure`` as `read_angles` does."""
+    return _load(source, href, _stamp(href))
+
+
 def _direction(name: str, east: np.ndarray, north: np.ndarray, up: np.ndarray) -> np.ndarray:
     if name.endswith("ZA"):
         return np.degrees(np.arctan2(np.hypot(east, north), up)).astype("f4")
