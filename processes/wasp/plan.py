@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from processes.kernels.wasp_average import factor_plane
 from processes.kernels.wasp_planes import classify_plane
+from processes.wasp.angle_grids import USUAL_STEP
 from processes.wasp.composite import LAND, NODATA, Options
 from processes.wasp.levels import TYPICAL_AOT, fit_levels, sample_positions, sample_windows
 from processes.wasp.product import Group
@@ -84,10 +85,10 @@ def make_plan(
     coarse = CoarseGrid(height, width, coarse_step(resolution, options.weighting), options.mode)
     rims = RimGrid.of(height, width, resolution, options.weighting.edge_fade)
     looks = list(pool.map(lambda a: _look(a, readers["R1"], sensor, options, coarse, rims), acquisitions))
-    nodes = {band: _factors(acquisitions, band, options) for group in groups for band in group.bands}
+    nodes = {band: _factors(acquisitions, band, options, fine) for group in groups for band in group.bands}
     factors = {g.name: np.stack([nodes[b] for b in g.bands], axis=1) for g in groups}
     factors["blue"] = nodes[sensor.blue]
-    step = next((a.angles.step for a in acquisitions if a.angles is not None), 5000.0)
+    step = next((a.angles.step for a in acquisitions if a.angles is not None and a.angles.origin), USUAL_STEP)
     scales = tuple(
         date_weight((a.day - synthesis).days, options.half_window, options.weighting, options.mode) * a.weight
         for a in acquisitions
@@ -125,17 +126,27 @@ def _valid(a: Acquisition, reader: Reader, sensor: Sensor, window: Window) -> np
     return dn != NODATA
 
 
-def _factors(acquisitions: Sequence[Acquisition], band: str, options: Options) -> np.ndarray:
+def _factors(acquisitions: Sequence[Acquisition], band: str, options: Options, grid: GeoBox) -> np.ndarray:
     """Directional factors (T, gy, gx) float32 of one output band; 1 where a date has no angles."""
     each = []
     for a in acquisitions:
         if a.angles is None or band not in options.coefficients or band not in a.bands:
             each.append(np.ones((1, 1), np.float32))
-        else:
-            name = band if band in a.angles.view else a.bands[band].name
-            each.append(a.angles.factors(name, options.coefficients[band], options.brdf, options.mode))
+            continue
+        name = band if band in a.angles.view else a.bands[band].name
+        found = a.angles.factors(name, options.coefficients[band], options.brdf, options.mode)
+        each.append(found if _same_corner(a, grid) else np.nanmean(found, keepdims=True).astype(np.float32))
     shape = max((f.shape for f in each), key=lambda s: s[0] * s[1])
-    return np.stack([f if f.shape == shape else np.broadcast_to(f[:1, :1], shape) for f in each])
+    return np.stack([f if f.shape == shape else np.broadcast_to(np.nanmean(f), shape) for f in each])
+
+
+def _same_corner(a: Acquisition, grid: GeoBox) -> bool:
+    """Whether the date's angle nodes begin where the tile does; a scene of another grid takes its mean."""
+    if a.angles is None or a.angles.origin is None:
+        return True
+    x, y = a.angles.origin
+    own = next(iter(a.bands.values())).geobox.crs
+    return own == grid.crs and max(abs(x - grid.affine.c), abs(y - grid.affine.f)) < a.angles.step / 10
 
 
 def _levels(

@@ -18,10 +18,10 @@ from rasterio.windows import Window
 
 from processes.env import Env
 from processes.errors import ProcessError
+from processes.load.angles import read_grids
 from processes.load.items import Band, item_bands
 from processes.load.read import decode
-from processes.load.safexml import BadXml
-from processes.wasp.angle_grids import AngleGrids, read_muscate
+from processes.wasp.angle_grids import NodeAngles
 from processes.wasp.composite import NODATA
 
 # bits of the MUSCATE masks
@@ -89,7 +89,7 @@ class Acquisition:
     snow: tuple[tuple[Band, int], ...]
     valid: Band | None
     aot: Band | None
-    angles: AngleGrids | None
+    angles: NodeAngles | None
     weight: float
 
     @classmethod
@@ -110,7 +110,7 @@ class Acquisition:
             raise ProcessError("ProcessParameterInvalid", f"Item {item.id} has no cloud mask (CLM or CLOUD).")
         if item.datetime is None:
             raise ProcessError("ProcessParameterInvalid", f"Item {item.id} has no date.")
-        angles = _angles(item, tuple(bands), env) if sensor.directional else None
+        angles = _angles(item, found, tuple(bands), env) if sensor.directional else None
         if angles is None and sensor.directional:
             env.log("warning", f"{item.id} has no sun and viewing angles: no directional correction for it.")
         return cls(
@@ -138,22 +138,22 @@ def _masks(
     return tuple((found[name], 0) for name in decoded if name in found)
 
 
-def _angles(item: pystac.Item, bands: tuple[str, ...], env: Env) -> AngleGrids | None:
-    for asset in item.assets.values():
-        if asset.href.split("?")[0].upper().endswith("MTD_ALL.XML"):
-            try:
-                grids = read_muscate(asset.href)
-            except (BadXml, OSError, ValueError) as error:
-                env.log("warning", f"Angles of {item.id} cannot be read, scene means are used: {error}")
-                continue
-            if grids is not None:
-                return grids
+def _angles(item: pystac.Item, found: Mapping[str, Band], bands: tuple[str, ...], env: Env) -> NodeAngles | None:
+    """The angle nodes of the product, else the scene's mean angles; None where neither is known."""
+    told = next((found[n] for n in ("SZA", "VZA") if n in found and found[n].source), None)
+    if told is not None and told.source is not None:
+        try:
+            nodes = NodeAngles.of(read_grids(told.source, told.href))
+            if nodes is not None:
+                return nodes
+        except ProcessError as error:
+            env.log("warning", f"Angles of {item.id} cannot be read, scene means are used: {error.message}")
     p = item.properties
     means = [p.get(k) for k in ("view:sun_elevation", "view:sun_azimuth", "view:off_nadir", "view:azimuth")]
     if any(m is None for m in means):
         return None
     elevation, sun_azimuth, off_nadir, azimuth = (float(m) for m in means if m is not None)
-    return AngleGrids.constant(90.0 - elevation, sun_azimuth, off_nadir, azimuth, bands)
+    return NodeAngles.constant(90.0 - elevation, sun_azimuth, off_nadir, azimuth, bands)
 
 
 class Reader:

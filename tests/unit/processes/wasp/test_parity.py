@@ -13,8 +13,9 @@ import rasterio
 from backend.catalogue import open_catalogue
 from backend.settings import Settings
 from processes.env import Env, Limits
+from processes.load.angles import read_grids
 from processes.stages import make_stage, run_here
-from processes.wasp.angle_grids import padded, read_muscate
+from processes.wasp.angle_grids import NodeAngles, padded
 from processes.wasp.composite import Block, classify, halved, recurse
 from processes.wasp.directional import ROY_2016
 from processes.wasp.weights import CoarseGrid, Weighting, aerosol_weight, date_weight
@@ -56,7 +57,7 @@ def series(folder: Path, own_weights: bool, group: str) -> tuple[Block, list[int
         if group == "R2":
             clm, mg2 = clm[1::2, 1::2], mg2[1::2, 1::2]
             weight, blue = halved(weight[None])[0], np.nan_to_num(halved(blue[None], -10000)[0], nan=-10000)
-        angles = read_muscate(str(at / f"{name}_MTD_ALL.xml"))
+        angles = NodeAngles.of(read_grids("muscate", str(at / f"{name}_MTD_ALL.xml")))
         assert angles is not None
         nodes = np.stack([angles.factors(padded(b), ROY_2016[padded(b)], "wasp1", "wasp1") for b in GROUPS[group]])
         dn = np.stack([band(at / f"{name}_FRE_{b}.tif") for b in GROUPS[group]])
@@ -126,7 +127,9 @@ def test_factors_as_measured(shared: Path):
     for folder in fixtures(shared):
         meta = json.loads((folder / "outputs/metadata.json").read_text())
         for info in meta["dates"]:
-            angles = read_muscate(str(folder / f"inputs/{info['product']}/{info['product']}_MTD_ALL.xml"))
+            angles = NodeAngles.of(
+                read_grids("muscate", str(folder / f"inputs/{info['product']}/{info['product']}_MTD_ALL.xml"))
+            )
             assert angles is not None
             for name, measured in info["directional_factor"].items():
                 ours = angles.factors(padded(name), ROY_2016[padded(name)], "wasp1", "wasp1")
