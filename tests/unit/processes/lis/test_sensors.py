@@ -9,6 +9,7 @@ import pytest
 
 from processes.errors import ProcessError
 from processes.lis import lis_snow
+from processes.lis.detect import detect
 from processes.lis.inputs import open_item, read_item
 from processes.lis.params import SENSORS, guess_sensor, in_bit_order
 from processes.load.items import item_bands
@@ -136,3 +137,77 @@ def test_landsat_in_native_order_and_uniform_masks_of_products(tmp_path):
     source = open_item(made, "s2_sen2cor")
     assert source.sensor.all_any and not source.sensor.all_values
     assert set(np.unique(read_item(source).cloud)) <= {0, 1}
+
+
+# sensor of the reference -> bands by role, scale of the files, cloud raster, geophysical raster, pixel in metres
+PRODUCTS = {
+    "s2_muscate": ({"green": "B03", "red": "B04", "swir": "B11"}, 1e-4, "CLM_R2", "MG2_R2", 20.0),
+    "s2_maja_native": ({"green": "B03", "red": "B04", "swir": "B11"}, 1e-4, "CLM_R2", "MG2_R2", 20.0),
+    "s2_sen2cor": ({"green": "B03", "red": "B04", "swir": "B11"}, 1e-4, "SCL", None, 20.0),
+    "l8_muscate": ({"green": "B03", "red": "B04", "swir": "B06"}, 1e-3, "CLM", "MG2", 30.0),
+    "l8_muscate_old": ({"green": "B03", "red": "B04", "swir": "B06"}, 1e-3, "NUA", "DIV", 30.0),
+    "l8_lasrc": ({"green": "B03", "red": "B04", "swir": "B06"}, 1e-4, "PIXEL_QA", None, 30.0),
+    "take5": ({"green": "XS1", "red": "XS2", "swir": "SWIR"}, 1e-3, "NUA", "DIV", 20.0),
+}
+
+
+@pytest.mark.parametrize("sensor", PRODUCTS)
+@pytest.mark.parametrize("sky", ["patches", "dark clouds"])
+def test_products_of_every_sensor_follow_the_published_rules(tmp_path, sensor, sky):
+    """Files with the sensor's names, scale and masks, through the stage, against the literal reading of the rules."""
+    from processes.env import Env
+    from processes.stages import make_stage, run_here
+    from tests.unit.processes.lis.literal import Settings, snow
+    from tests.unit.processes.lis.products import Archive, static
+    from tests.unit.processes.lis.test_literal import scene
+
+    names, scale, mask, geo, pixel = PRODUCTS[sensor]
+    block = replace(scene(11, (90, 70), sensor, "mountain", "mixed", sky, "swath"), blue=None, nir=None, tcd=None)
+    block = replace(block, geo=np.random.default_rng(0).integers(0, 256, block.shape).astype(np.uint8) if geo else None)
+    assets = {}
+    for role, name in names.items():
+        path = write(tmp_path / f"{name}.tif", getattr(block, role), pixel, nodata=-10000)
+        assets[name] = asset(path, reflectance(name, **{"raster:scale": scale}))
+    for name, values in ((mask, block.cloud), (geo, block.geo)):
+        if values is not None:
+            assets[name] = asset(write(tmp_path / f"{name}.tif", values, pixel), {"name": name, "tuile:kind": "class"})
+    order = {"tuile:clm_order": "C"} if sensor == "s2_maja_native" else {}
+    made = item(sensor, assets, constellation="any", **order)
+    archive = Archive({"DEM": [static(tmp_path / "dem", "DEM", block.dem, pixel)]})
+    env = Env(catalogue=archive, workspace=tmp_path / "w", sink=lambda *_, **__: None)
+    (product,) = run_here(make_stage("lis_snow", [made], {"mode": "lis"}), env)
+    expected = snow(block, sensor, Settings())
+    assert len({"pass 1", "pass 2", "snow line"} & expected.met) == 3
+    import rasterio
+
+    for name in ("SEB", "NDSI", "FSCTOC", "FSCOG", "EXPERT"):
+        with rasterio.open(item_bands(product)[name].href) as source:
+            np.testing.assert_array_equal(source.read(1), expected.layers[name], err_msg=name)
+    assert product.properties["lis:snow_line"] == expected.snow_line
+
+
+def test_landsat_collection_2_numbers_and_bits(tmp_path, block):
+    """Stored as 2.75e-5 per count from -0.2, fill 0, QA_PIXEL in the bits of collection 2."""
+    names = {"green": "B03", "red": "B04", "swir": "B06"}
+    assets = {}
+    for role, name in names.items():
+        stored = np.rint((getattr(block, role) * 1e-4 + 0.2) / 2.75e-5).astype(np.uint16)
+        stored[:, :40] = 0
+        path = write(tmp_path / f"{name}.tif", stored, 30.0, nodata=0)
+        entry = {"raster:scale": 2.75e-5, "tuile:offset_dn": round(-0.2 / 2.75e-5, 9), "nodata": 0}
+        assets[name] = asset(path, reflectance(name, **entry))
+    qa = np.full(block.shape, 21824, np.uint16)
+    qa[block.cloud & 2 > 0], qa[block.cloud & 96 > 0], qa[block.cloud & 128 > 0] = 22280, 23888, 21824 | 4
+    assets["QA_PIXEL"] = asset(
+        write(tmp_path / "qa.tif", qa, 30.0, nodata=1), {"name": "QA_PIXEL", "tuile:kind": "class"}
+    )
+    source = open_item(item("LC08", assets, constellation="landsat"))
+    assert source.sensor.id == "l8_c2"
+    read = read_item(source)
+    for role in names:
+        seen, true = getattr(read, role), getattr(block, role)
+        assert (seen[:, :40] == -10000).all() and np.abs(seen[:, 40:].astype(int) - true[:, 40:]).max() <= 1
+    table = detect(replace(read, dem=block.dem), source.sensor, mode="lis")[0]
+    theirs = detect(replace(block, blue=None, nir=None, tcd=None, geo=None), SENSORS["l8_muscate"], mode="lis")[0]
+    assert (table["EXPERT"] & 16 == theirs["EXPERT"] & 16).all(), "the same clouds"
+    assert (table["SEB"][:, :40] == 255).all() and (table["SEB"] == 100).mean() > 0.1
