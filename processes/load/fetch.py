@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import shutil
 import socket
 import tempfile
@@ -17,7 +18,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -37,6 +38,15 @@ TOTAL_S = 1800.0  # for one answer
 REDIRECTS = 5
 RETRIES = 3
 _AGENT = "Tuile"
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+class Part(NamedTuple):
+    """A part of a file, the size of the file, and what changes when it does (empty where the server does not say)."""
+
+    data: bytes
+    size: int
+    stamp: str
 
 
 class Guard:
@@ -223,8 +233,28 @@ class Fetcher:
             shutil.move(part, target)
         return target
 
+    def part(self, url: str, start: int, stop: int) -> Part:
+        """Bytes ``start`` to ``stop`` of a file, less where it ends. Raises `ProcessError`."""
+        for attempt in range(RETRIES):
+            try:
+                return self._part(url, start, stop)
+            except ProcessError as error:
+                if attempt + 1 == RETRIES or error.code != "NoDataAvailable" or "status" in error.data:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _part(self, url: str, start: int, stop: int) -> Part:
+        with self._open(url, headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}) as answer:
+            said = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+            if answer.status_code != 206 or said is None or int(said[1]) != start:
+                raise ProcessError(
+                    "StorageFailure", f"The server of {shown(url)} does not answer requests for parts of a file."
+                )
+            stamp = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
+            return Part(b"".join(_pieces(answer, stop - start, url)), int(said[2]), stamp)
+
     def resolved(self, url: str) -> str:
-        """The address ``url`` leads to after redirects, each checked: what GDAL is given, which checks nothing."""
+        """The address ``url`` leads to after redirects, each checked."""
         with self._open(url, headers={"Range": "bytes=0-0"}) as answer:
             return str(answer.url)
 

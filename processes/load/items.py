@@ -117,7 +117,11 @@ def open_raster(href: str, *, own: bool | None = None, level: int | None = None)
     import rasterio
 
     options = {} if level is None else {"overview_level": level}
-    if own or (own is None and not href.startswith(("http://", "https://"))):
+    if href.startswith(("http://", "https://")):
+        from processes.load.remote import open_remote
+
+        return open_remote(href, **options)
+    if own is not False:
         return rasterio.open(href, **options)
     with rasterio.Env():
         return rasterio.DatasetReader(href, driver=PIXEL_DRIVERS, **options)

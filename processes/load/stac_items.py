@@ -23,6 +23,7 @@ from processes.env import Env
 from processes.errors import ProcessError
 from processes.load.fetch import Fetcher
 from processes.load.rasters import LABEL, entries, header, items_of_netcdf, kind_of, projection
+from processes.load.remote import marked
 from processes.load.stac_search import THREADS, instants_of
 
 RASTER = re.compile(r"\.(tiff?|jp2|nc|h5|hdf5?|png|jpe?g)$", re.IGNORECASE)
@@ -95,12 +96,12 @@ class Converter:
         return out
 
     def _href(self, fields: Mapping[str, Any]) -> str:
-        """The address GDAL may open. Raises `ProcessError`."""
+        """The path or address to open. Raises `ProcessError`."""
         candidates = [fields["href"], *(a.get("href") for a in (fields.get("alternate") or {}).values())]
         href = next((h for h in candidates if urlsplit(str(h)).scheme in ("http", "https")), str(fields["href"]))
         if self._local and Path(href).is_absolute():
             return href
-        return self.fetcher.resolved(href)
+        return marked(self.fetcher.resolved(href), self.env.fetch_allow)
 
     def _raster(
         self, document: Mapping[str, Any], fields: Mapping[str, Any], bands: list[dict[str, Any]], key: str
