@@ -17,7 +17,8 @@ from processes.load.safexml import BadXml, parse, read_bytes, read_member
 MAX_ENTRIES = 200_000
 SETTLE = 60  # seconds without change after which an incomplete product counts as complete
 BOMB_RATIO, BOMB_FLOOR = 100, 1 << 30  # an archive that unpacks to over a GiB at more than 100:1 is refused
-INNER = {"GRANULE", "MASKS", "MASK", "DATA"}  # folders of a product, never the one that holds it
+INNER = {"GRANULE", "MASKS", "MASK", "DATA", "IMG_DATA", "QI_DATA"}  # folders of a product, never the one that holds it
+CLUTTER = re.compile(r"^__MACOSX/|(^|/)\.DS_Store$")  # what desktops add to archives
 PARTIAL = re.compile(r"(\.(part|partial|filepart|crdownload|tmp|download|aria2)$)|(^\..+\.[A-Za-z0-9]{6}$)")
 
 
@@ -115,12 +116,13 @@ def open_tree(path: Path) -> Tree:
 def _open_folder(path: Path) -> Tree:
     stats = {p.relative_to(path).as_posix(): p.stat() for p in path.rglob("*") if p.is_file()}
     changed = max((s.st_ctime for s in stats.values()), default=0.0)
-    return Tree(path.absolute(), {n: stats[n].st_size for n in sorted(stats)}, changed=changed)
+    top = _top(stats)  # unpacking often leaves a product in a folder of its own name
+    return Tree(path.absolute() / top, {n[len(top) :]: stats[n].st_size for n in sorted(stats)}, changed=changed)
 
 
 def _open_zip(path: Path) -> Tree:
     with zipfile.ZipFile(path) as z:
-        infos = [i for i in z.infolist() if not i.is_dir()]
+        infos = [i for i in z.infolist() if not i.is_dir() and not CLUTTER.search(i.filename)]
     if len(infos) > MAX_ENTRIES:
         raise Rejected(path, f"the archive has {len(infos)} entries, over the limit of {MAX_ENTRIES}")
     total, packed = sum(i.file_size for i in infos), sum(i.compress_size for i in infos)

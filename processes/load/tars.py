@@ -83,6 +83,8 @@ def members(path: Path) -> dict[str, int]:
                 raise BadTar(f"its member {name} is no plain file (a link or a device)")
             if plain and info.offset_data + info.size > size:
                 raise BadTar(f"it is cut short: {name} needs {info.offset_data + info.size} bytes, it has {size}")
+            if "path" in info.pax_headers:
+                raise BadTar(f"GDAL cannot read names as long as {name} in a tar of this format (pax): unpack it, or pack it with 'tar --format=gnu'")  # fmt: skip
             out[name] = info.size
     return out
 

@@ -25,7 +25,7 @@ from backend.catalogue.tree import Tree
 
 FAMILY, COLLECTION = "muscate_l2a", "SENTINEL2_L2A_MAJA"
 NAME = re.compile(
-    r"(?P<platform>SENTINEL2[A-DX])_(?P<when>\d{8}-\d{6}-\d{3})_L2A_(?P<tile>T?\d{2}[A-Z]{3})_(?P<writer>[CDH])_V(?P<version>[\d-]+)"
+    r"(?P<platform>SENTINEL2[A-DX])_(?P<when>\d{8}-\d{6}-\d{3})_L2A_(?P<tile>T?\d{2}[A-Z]{3})_(?P<writer>[CDH])(?:_V(?P<version>[\d-]+))?"
 )
 # bit values of CLM by writer: shadows (of detected clouds, of clouds outside the image)
 SHADOWS = {"D": 0b0110_0000, "C": 0b0000_1100}

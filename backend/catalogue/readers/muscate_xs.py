@@ -17,7 +17,7 @@ from backend.catalogue.readers.muscate_l2a import SHADOWS, clm_order
 
 FAMILY = "muscate_xs"
 NAME = re.compile(
-    r"(?P<platform>LANDSAT[5789]|VENUS)(?:-(?P<sensor>(?!XS_)[A-Z0-9+]+))?(?:-XS)?_(?P<when>\d{8}-\d{6}-\d{3})_L2A_(?P<tile>[\w-]+?)_(?P<writer>[CDH])_V(?P<version>[\d-]+)"
+    r"(?P<platform>LANDSAT[5789]|VENUS)(?:-(?P<sensor>(?!XS_)[A-Z0-9+]+))?(?:-XS)?_(?P<when>\d{8}-\d{6}-\d{3})_L2A_(?P<tile>[\w-]+?)_(?P<writer>[CDH])(?:_V(?P<version>[\d-]+))?"
 )
 
 

@@ -33,11 +33,14 @@ NAME = re.compile(
     r"(?P<platform>S2[A-D])_MSIL(?P<level>1C|2A)_(?P<start>\d{8}T\d{6})(?:_N(?P<baseline>\d{4}))?_R(?P<orbit>\d{3})"
     r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<made>\d{8}T\d{6})"
 )
-OLD_NAME = re.compile(r"(?P<platform>S2[A-D])_OPER_PRD_MSIL(?P<level>1C|2A)_PDMC_\d{8}T\d{6}_R(?P<orbit>\d{3})_V(?P<start>\d{8}T\d{6})_\d{8}T\d{6}")  # fmt: skip
+OLD_NAME = re.compile(r"(?P<platform>S2[A-D])_(?:OPER|USER)_PRD_MSIL(?P<level>1C|2A)_PDMC_\d{8}T\d{6}_R(?P<orbit>\d{3})_V(?P<start>\d{8}T\d{6})_\d{8}T\d{6}")  # fmt: skip
 GRANULE = re.compile(
     r"_(?:L(?P<level>1C|2A))_TL_.*?_(?P<made>\d{8}T\d{6})_A(?P<orbit>\d{6})_T(?P<tile>\d{2}[A-Z]{3})(?:_N(?P<baseline>\d\d\.\d\d))?"
 )
-IMAGE = re.compile(r"(?:.*[_/])?(?P<band>B\d[\dA]|SCL|AOT|WVP)(?:_(?P<res>\d0)m)?\.(?:jp2|tiff?)", re.IGNORECASE)
+# the oldest L2A products have the layer before the granule: S2A_USER_SCL_L2A_TL_..._20m.jp2
+IMAGE = re.compile(
+    r"(?:.*[_/])?(?P<band>B\d[\dA]|SCL|AOT|WVP)(?:_L2A_TL_\w+?)?(?:_(?P<res>\d0)m)?\.(?:jp2|tiff?)", re.IGNORECASE
+)
 RESOLUTION_FOLDER = re.compile(r"(?:^|/)R(\d0)m/")
 OFFSET_SINCE = 400  # processing baseline 04.00
 SCL_MASKS = {"CLOUD": [8, 9], "CLOUD_SHADOW": [3], "CIRRUS": [10], "SNOW": [11], "WATER": [6]}

@@ -19,6 +19,7 @@ from backend.catalogue.bands import LANDSAT8, LANDSAT_TM, SPOT4, Spectral
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.tree import Tree, open_tree
+from processes.load import tars
 from processes.load.safexml import number, text
 
 FAMILY = "theia_n2a"
@@ -41,15 +42,21 @@ MASKS: dict[str, dict[str, dict[str, int]]] = {
 
 
 def sniff(path: Path) -> bool:
-    """A folder or zip with the name of an N2A product."""
-    stem = path.name[:-4] if path.suffix.lower() == ".zip" else path.name
-    return bool(NAME.fullmatch(stem)) and "ORTHO_SURF" not in stem and (path.suffix.lower() == ".zip" or path.is_dir())
+    """A folder, or a zip or tar archive, with the name of an N2A product."""
+    stem, packed = _stem(path)
+    return bool(NAME.fullmatch(stem)) and "ORTHO_SURF" not in stem and (packed or path.is_dir())
+
+
+def _stem(path: Path) -> tuple[str, bool]:
+    """Name without the suffix of an archive, and whether it has one."""
+    suffix = ".zip" if path.suffix.lower() == ".zip" else tars.suffix(path)
+    return (path.name[: -len(suffix)], True) if suffix else (path.name, False)
 
 
 def read(path: Path) -> list[pystac.Item]:
     """The item of one product. Raises `Rejected`."""
     tree = open_tree(path)
-    stem = path.name[:-4] if path.suffix.lower() == ".zip" else path.name
+    stem, _ = _stem(path)
     named = NAME.fullmatch(stem)
     if named is None:
         raise Rejected(path, "the name is not that of an N2A product")

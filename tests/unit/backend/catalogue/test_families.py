@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -263,8 +264,10 @@ def test_other_muscate_products(
     assert loaded(catalogue, collection, name, "CLOUD").sum() == (20 if nature == "FRC" else 50)
 
 
-def test_take5_and_its_angles(catalogue: Catalogue, tmp_path: Path, shared: Path) -> None:
+@pytest.mark.parametrize("packed", ["", ".zip", ".tgz"])
+def test_take5_and_its_angles(catalogue: Catalogue, tmp_path: Path, shared: Path, packed: str) -> None:
     import gzip
+    import shutil
 
     name = "SPOT4_HRVIR1_XS_20130318_N2A_EBelgiumD0000B0000"
     folder = tmp_path / "a" / name
@@ -274,6 +277,13 @@ def test_take5_and_its_angles(catalogue: Catalogue, tmp_path: Path, shared: Path
     dn = np.arange(400, dtype="i2").reshape(4, 10, 10)
     write_raster(folder / "SPOT4_HRVIR1_XS_20130318_N2A_ORTHO_SURF_CORR_PENTE_EBelgiumD0000B0000.TIF", dn, step=20)
     write_raster(folder / "MASK" / f"{name}_NUA.TIF", np.full((10, 10), 0b11, "u1"), step=20)
+    if packed:
+        if packed == ".zip":
+            shutil.make_archive(str(folder), "zip", tmp_path / "a", name)
+        else:
+            with tarfile.open(tmp_path / "a" / f"{name}{packed}", "w:gz", format=tarfile.GNU_FORMAT) as tar:
+                tar.add(folder, name)
+        shutil.rmtree(folder)
     assert catalogue.ingest([tmp_path / "a"]).rejected == []
     item = catalogue.item("SPOT_TAKE5_L2A", name)
     assert item is not None and str(item.datetime) == "2013-03-18 09:54:26+00:00"

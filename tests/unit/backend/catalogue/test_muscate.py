@@ -97,3 +97,13 @@ def test_the_real_product_bit_for_bit(catalogue: Catalogue, shared: Path) -> Non
     got = cube.values[0, 0, y0 : y0 + dn.shape[0], x0 : x0 + dn.shape[1]]
     np.testing.assert_array_equal(got, expected)
     assert int(np.nansum(cube.values[0, 2])) == 6688  # pixels with CLM = 11, as the data's notes count them
+
+
+def test_a_name_without_version(catalogue: Catalogue, tmp_path: Path) -> None:
+    made = make_muscate(tmp_path / "b")
+    folder = tmp_path / "a" / made.name.removesuffix("_V1-9")
+    folder.parent.mkdir()
+    made.rename(folder)
+    assert catalogue.ingest([tmp_path / "a"]).rejected == []
+    (item,) = catalogue.search("SENTINEL2_L2A_MAJA")
+    assert item.id == folder.name and item.properties["processing:version"] == "1.9"

@@ -81,6 +81,53 @@ def test_the_finest_of_several_resolutions_is_taken(shared: Path, tmp_path: Path
     assert item.collection_id == "SENTINEL2_L2A" and item_bands(item)["B02"].geobox.affine.a == 10
 
 
+def test_folder_in_a_folder_of_its_name(catalogue: Catalogue, source: Path, tmp_path: Path) -> None:
+    """As unpacking leaves it."""
+    target = tmp_path / "a" / source.name / source.name
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("MSK_*"))
+    assert catalogue.ingest([tmp_path / "a"]).rejected == []
+    item = catalogue.item("SENTINEL2_L1C", NEW)
+    assert item is not None and item.assets["B02"].href.startswith(str(target))
+
+
+def test_what_desktops_add_to_archives_is_passed_over(catalogue: Catalogue, source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a" / f"{NEW}.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as z:
+        for file in source.rglob("*"):
+            if file.is_file() and "MSK_" not in file.name:
+                z.write(file, f"{NEW}.SAFE/{file.relative_to(source)}")
+                z.writestr(f"__MACOSX/{NEW}.SAFE/._{file.name}", b"x")
+        z.writestr(f"{NEW}.SAFE/.DS_Store", b"x")
+    assert catalogue.ingest([path.parent]).rejected == []
+
+
+def test_the_oldest_names_of_level_2(shared: Path, tmp_path: Path) -> None:
+    real = next((shared / "data" / "s2_l2a_safe_T29UNU_20221005").glob("*.SAFE"))
+    name = "S2A_USER_PRD_MSIL2A_PDMC_20160101T120000_R023_V20160101T115411_20160101T115411"
+    root = tmp_path / f"{name}.SAFE"
+    granule = "S2A_USER_MSI_L2A_TL_EPA__20160101T120000_A002734_T29UNU_N02.01"
+    images = root / "GRANULE" / granule / "IMG_DATA"
+    text = (real / "MTD_MSIL2A.xml").read_text()
+    for tag in ("IMAGE_FILE", "BOA_ADD_OFFSET"):
+        text = re.sub(rf"<{tag}.*?</{tag}>", "", text)
+    for folder, band, step in (("R20m", "B05", 20), ("R10m", "B02", 10)):
+        path = images / folder / f"{granule[:-7]}_{band}_{step}m.jp2"
+        write_raster(path, np.full((240 // step,) * 2, 1500, "u2"), step=step, crs="EPSG:32629", driver="JP2OpenJPEG")
+    scl = images / "R20m" / "S2A_USER_SCL_L2A_TL_EPA__20160101T120000_A002734_T29UNU_20m.jp2"
+    write_raster(scl, np.full((12, 12), 9, "u1"), step=20, crs="EPSG:32629", driver="JP2OpenJPEG")
+    (root / "S2A_USER_MTD_SAFL2A_PDMC_20160101T120000_R023_V20160101T115411_20160101T115411.xml").write_text(text)
+    shutil.copy(
+        next(real.rglob("MTD_TL.xml")),
+        root / "GRANULE" / granule / "S2A_USER_MTD_L2A_TL_EPA__20160101T120000_A002734_T29UNU.xml",
+    )
+    assert sentinel2_safe.sniff(root)
+    (item,) = sentinel2_safe.read(root)
+    bands = item_bands(item)
+    assert {"B02", "B05", "SCL", "CLOUD", "SZA"} <= bands.keys() and bands["SCL"].href == str(scl)
+    assert item.collection_id == "SENTINEL2_L2A" and bands["B02"].offset_dn == 0
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".SAFE.zip"])
 def test_zipped_products(catalogue: Catalogue, source: Path, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "a" / f"{NEW}{suffix}"

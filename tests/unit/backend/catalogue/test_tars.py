@@ -92,6 +92,7 @@ HOSTILE: dict[str, tuple[Callable[[tarfile.TarFile], None], str]] = {
     "hard link": (linked(tarfile.LNKTYPE), "no plain file"),
     "device": (linked(tarfile.CHRTYPE), "no plain file"),
     "pipe": (linked(tarfile.FIFOTYPE), "no plain file"),
+    "long names": (lambda tar: member(tar, f"{'x' * 120}/{C1}_B4.TIF"), "--format=gnu"),
     "nothing": (lambda tar: None, "no MTL.txt"),
     "two": (lambda tar: several(tar, f"{C1}_MTL.txt", f"{C1[:-1]}2_MTL.txt"), "2 MTL.txt"),
     "other": (lambda tar: member(tar, f"{C1}_MTL.txt", b"GROUP = A\nEND\n"), "no band raster"),
