@@ -142,8 +142,8 @@ def test_resampling_says_for_which_grid_pixels_are() -> None:
     assert (got.view, got.interval, got.bands) == (None, FULL.interval, FULL.bands)
     seen = FULL.with_(picture=True)
     assert rule("resample_spatial", seen, resolution=20)["data"].view == View(resolution=(20, 20))
-    got = rule("resample_spatial", seen, resolution=[40, 20], projection=32632, method="near", align="lower-left")
-    assert got["data"].view == View(None, (40, 20), 32632, "lower-left")
+    moved = rule("resample_spatial", seen, resolution=[40, 20], projection=32632, method="near", align="lower-left")
+    assert moved["data"].view == View(None, (40, 20), 32632, "lower-left")
     # overviews are no mean of what the graph would take a mean of, and a view downstream is not one upstream
     assert rule("resample_spatial", seen, resolution=20, method="average")["data"].view is None
     assert rule("resample_spatial", FULL.with_(view=View(resolution=(9, 9))), resolution=20)["data"].view is None
