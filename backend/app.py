@@ -23,6 +23,8 @@ from backend.api import (
     processes,
     result,
     results,
+    services,
+    services_tiles,
     udps,
     validation,
 )
@@ -30,7 +32,7 @@ from backend.auth.bearer import Authenticator
 from backend.auth.oidc import Providers
 from backend.auth.secret import secret_key
 from backend.auth.signing import Signer
-from backend.context import Catalogue, Context, Jobs, Offers, Sync
+from backend.context import Catalogue, Context, Jobs, Maps, Offers, Sync
 from backend.environment import Environments
 from backend.settings import Settings
 from backend.store.db import Database
@@ -46,6 +48,7 @@ def create_app(
     catalogue: Catalogue | None = None,
     jobs: Jobs | None = None,
     sync: Sync | None = None,
+    maps: Maps | None = None,
     offers: Offers | None = None,
     process_specs: Callable[[], Mapping[str, dict[str, Any]]] | None = None,
 ) -> Flask:
@@ -54,7 +57,7 @@ def create_app(
     Parameters
     ----------
     settings : the service's settings
-    database, catalogue, jobs, sync, offers, process_specs : by default those of the settings
+    database, catalogue, jobs, sync, maps, offers, process_specs : by default those of the settings
 
     Notes
     -----
@@ -75,6 +78,7 @@ def create_app(
         catalogue=catalogue,
         jobs=jobs or _jobs(settings, database),
         sync=sync or _sync(settings, database),
+        maps=maps or _maps(settings, database, catalogue),
         environments=Environments(settings, database, catalogue),
         offers=offers or _offers(settings),
         authenticator=Authenticator(database, Providers(settings.oidc_providers)),
@@ -90,7 +94,9 @@ def create_app(
 def _register(app: Flask) -> None:
     app.register_blueprint(discovery.root)
     app.register_blueprint(discovery.discovery, url_prefix=discovery.PREFIX)
-    for module in (collections, credentials, files, formats, jobs, processes, result, results, udps, validation):
+    modules = (collections, credentials, files, formats, jobs, processes, result, results, services, services_tiles, udps,
+               validation)  # fmt: skip
+    for module in modules:
         app.register_blueprint(module.blueprint, url_prefix=discovery.PREFIX)
 
 
@@ -110,6 +116,12 @@ def _sync(settings: Settings, database: Database) -> Sync:
     from backend.jobs.sync import SyncPool
 
     return SyncPool(settings, database)
+
+
+def _maps(settings: Settings, database: Database, catalogue: Catalogue) -> Maps:
+    from backend.services.maps import Maps as Drawn
+
+    return Drawn(settings, database, catalogue)
 
 
 def _offers(settings: Settings) -> Offers:

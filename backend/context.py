@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from backend.auth.bearer import Authenticator
     from backend.auth.signing import Signer
+    from backend.services.mercator import Tile
+    from backend.services.messages import About, Encoding
+    from backend.store.services import Head
 
 
 class Catalogue(Protocol):
@@ -56,6 +59,10 @@ class Catalogue(Protocol):
 
     def item(self, collection_id: str, item_id: str) -> pystac.Item | None:
         """One item, or None."""
+        ...
+
+    def generation(self) -> str:
+        """Changes with every change of the catalogue."""
         ...
 
 
@@ -112,6 +119,30 @@ class Sync(Protocol):
         ...
 
 
+class Maps(Protocol):
+    """The tiles of web services (`backend.services.maps.Maps(settings, database, catalogue)`)."""
+
+    def about(self, service: Head) -> About:
+        """What is known of the picture before any tile is drawn. Raises `OpenEOError`; the log tells too."""
+        ...
+
+    def tile(self, service: Head, tile: Tile, encoding: Encoding, time: str | None = None) -> bytes:
+        """The file of a tile, from the cache or drawn now. Raises `OpenEOError`; the log tells too."""
+        ...
+
+    def forget(self, user_id: str, service_id: str) -> None:
+        """Delete what is kept of a service's tiles."""
+        ...
+
+    def warm(self) -> None:
+        """Get ready before the first tile is asked for."""
+        ...
+
+    def close(self) -> None:
+        """End what waits for requests."""
+        ...
+
+
 class Offers(Protocol):
     """What can be read, written, run and configured (`backend.offers`)."""
 
@@ -130,6 +161,7 @@ class Context:
     catalogue: Catalogue
     jobs: Jobs
     sync: Sync
+    maps: Maps
     environments: Environments
     offers: Offers
     authenticator: Authenticator

@@ -27,7 +27,9 @@ class Offers:
 
     def service_types(self) -> dict[str, Any]:
         """Types of secondary web services."""
-        return {}
+        from backend.services.types import service_types
+
+        return service_types()
 
     def processing_parameters(self) -> dict[str, Any]:
         """What a job or a synchronous request may be told beside its process (openEO extension)."""

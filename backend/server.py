@@ -18,10 +18,12 @@ from flask import Flask
 from backend import serverlog
 from backend.app import create_app
 from backend.context import Context
+from backend.services.maps import WAITING
 from backend.settings import Settings
+from backend.store import services
 
 LOG = logging.getLogger("tuile.server")
-THREADS = 8  # requests answered at once, beside synchronous ones; computing happens in other processes
+THREADS = 8  # requests answered at once, beside those that wait; computing happens in other processes
 BODY_MAX = 1 << 40  # uploads are limited by quota, JSON bodies by `backend.api.parse.JSON_MAX`
 
 
@@ -31,7 +33,8 @@ def listen(app: Flask, host: str, port: int) -> waitress.server.BaseWSGIServer:
         app,
         host=host,
         port=port,
-        threads=THREADS + context_of(app).settings.sync_slots,  # one of each slot waits for its result
+        # one of each slot waits for its result, and so do tiles
+        threads=THREADS + context_of(app).settings.sync_slots + WAITING,
         ident="tuile",
         max_request_body_size=BODY_MAX,
         channel_timeout=300,
@@ -99,6 +102,12 @@ def serve_command(host: str | None, port: int | None, worker: bool | None) -> No
         sync = context_of(app).sync
         stack.callback(sync.close)
         sync.warm()
+        maps = context_of(app).maps
+        stack.callback(maps.close)
+        with context_of(app).database.session(read_only=True) as session:
+            shown = services.any_enabled(session)
+        if shown:  # somebody may be looking at a map
+            maps.warm()
         serve(app, host or settings.host, settings.port if port is None else port, on_ready=ready)
 
 

@@ -30,8 +30,10 @@ EDITOR = "https://editor.openeo.org/"
 CLIENT_DOCS = "https://docs.openeo.cloud/"
 # Links lead to these; nobody needs to be told of them in the capabilities.
 UNLISTED = frozenset(
-    {"results.asset", "results.item", "results.sources", "result.logs", "discovery.capabilities", "collections.delete"}
-)
+    {"results.asset", "results.item", "results.sources", "result.logs", "discovery.capabilities", "collections.delete",
+     "services_tiles.xyz",
+     "services_tiles.wmts", "services_tiles.capabilities", "services_tiles.wmts_tile"}
+)  # fmt: skip
 
 root = Blueprint("root", __name__, template_folder="templates")
 discovery = Blueprint("discovery", __name__)

@@ -139,13 +139,14 @@ def _compress(response: Response) -> None:
 
 
 def _log(response: Response) -> None:
-    # Without the query: it may hold a signature.
+    # Without the query: it may hold a signature. Some paths hold a secret, and tell another.
+    path = g.get("told_path") or request.path
     fields = {
         "method": request.method,
-        "path": request.path,
+        "path": path,
         "status": response.status_code,
         "ms": round(1000 * (time.perf_counter() - g.started), 1),
     }
     if user_id := g.get("user_id"):
         fields["user"] = user_id
-    LOG.info("%s %s %s", request.method, request.path, response.status_code, extra={"tuile": fields})
+    LOG.info("%s %s %s", request.method, path, response.status_code, extra={"tuile": fields})

@@ -201,6 +201,7 @@ class Service(Base):
     budget: Mapped[float | None]
     log_level: Mapped[str] = mapped_column(default="info")
     secret: Mapped[str | None]  # part of the tile URL
+    revision: Mapped[int] = mapped_column(default=0, server_default="0")  # counts changes of what is shown
     created: Mapped[datetime] = mapped_column(default=now)
     expires: Mapped[datetime | None]
 

@@ -17,6 +17,9 @@ from backend.app import create_app
 from backend.context import SyncResult
 from backend.errors import OpenEOError
 from backend.graph.run import Asset
+from backend.services.mercator import in_plane
+from backend.services.messages import About
+from backend.services.types import service_types
 from backend.settings import Settings
 from backend.store import jobs as store_jobs
 from backend.store import logs, users
@@ -107,6 +110,9 @@ class FakeCatalogue:
     def item(self, collection_id: str, item_id: str) -> pystac.Item | None:
         return next((i for i in self.search(collection_id) if i.id == item_id), None)
 
+    def generation(self) -> str:
+        return "1"
+
 
 class FakeJobs:
     """Moves states as the real queue does; `finish` and `fail` play the worker."""
@@ -184,6 +190,35 @@ class FakeSync:
         """Nothing to close."""
 
 
+class FakeMaps:
+    """Tiles that tell where they are; ``error`` is raised instead where set."""
+
+    def __init__(self) -> None:
+        self.error: OpenEOError | None = None
+        self.warmed = 0
+        self.forgotten: list[str] = []
+        self.times: tuple[str, ...] = ("2024-05-01T10:30:00Z", "2024-05-06T10:30:00Z")
+
+    def about(self, service: Any) -> About:
+        if self.error is not None:
+            raise self.error
+        return About(in_plane((1, 43, 2, 44)), 14.0, (0.0,), (1.0,), self.times, True)
+
+    def tile(self, service: Any, tile: Any, encoding: Any, time: str | None = None) -> bytes:
+        if self.error is not None:
+            raise self.error
+        return f"{tile.z}/{tile.x}/{tile.y} {tile.size} {encoding.format} {time}".encode()
+
+    def forget(self, user_id: str, service_id: str) -> None:
+        self.forgotten.append(service_id)
+
+    def warm(self) -> None:
+        self.warmed += 1
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 class FakeOffers:
     def file_formats(self) -> dict[str, Any]:
         gtiff = {"title": "GeoTIFF", "gis_data_types": ["raster"], "parameters": {}}
@@ -193,7 +228,7 @@ class FakeOffers:
         return {}
 
     def service_types(self) -> dict[str, Any]:
-        return {}
+        return service_types()
 
     def processing_parameters(self) -> dict[str, Any]:
         return {"create_job_parameters": []}
@@ -207,12 +242,14 @@ class Server:
         self.database = Database(self.settings.database)
         self.jobs = FakeJobs(self.database, self.settings.results_dir)
         self.sync = FakeSync(self.database, folder)
+        self.maps = FakeMaps()
         self.app: Flask = create_app(
             self.settings,
             database=self.database,
             catalogue=FakeCatalogue(),
             jobs=self.jobs,
             sync=self.sync,
+            maps=self.maps,
             offers=FakeOffers(),
             process_specs=lambda: SPECS,
         )

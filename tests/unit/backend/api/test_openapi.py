@@ -85,7 +85,11 @@ def walked(server: Server, alice: FlaskClient, job: str) -> dict[str, str]:
         logs.add_log(session, job, "info", "loading", path=["load1"], code="X", data={"a": 1})
     server.jobs.start(job)
     server.jobs.finish(job)
-    return {"collection_id": "DEM", "job_id": job, "process_graph_id": "mine"}
+    sent = {"type": "wmts", "process": STRICT, "title": "T", "description": "D", "plan": "free", "budget": 1}
+    service = alice.post(f"{API}/services", json=sent | {"configuration": {"min": 0}}).headers["OpenEO-Identifier"]
+    with server.database.session() as session:
+        logs.add_log(session, service, "info", "drawn", path=["load1"], code="X", data={"a": 1})
+    return {"collection_id": "DEM", "job_id": job, "process_graph_id": "mine", "service_id": service}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,7 @@ def walked(server: Server, alice: FlaskClient, job: str) -> dict[str, str]:
         "/collections/{collection_id}/queryables", "/udf_runtimes", "/service_types", "/credentials/oidc", "/me",
         "/process_graphs", "/process_graphs/{process_graph_id}", "/jobs", "/jobs/{job_id}", "/jobs/{job_id}/logs",
         "/jobs/{job_id}/results", "/jobs/{job_id}/estimate", "/files",
+        "/services", "/services/{service_id}", "/services/{service_id}/logs",
     ],
 )  # fmt: skip
 def test_get(shared: Path, alice: FlaskClient, walked: dict[str, str], path: str) -> None:
