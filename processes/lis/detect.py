@@ -34,7 +34,7 @@ BANDS = LAYERS[:7]
 # bare ice (lit): NIR reflectance below a line over NDSI, 0.5 - 0.6 (1 - NDSI): ice is darker than snow, and what is as dark
 # because it is dirty or mixed with ground has a lower NDSI; blue/red below (shaded snow is as dark, but blue from the sky);
 # NIR/green below (snow on a slope away from the sun is dark in both); bright water: NIR/green below
-ICE = (0.6, 0.5, 1.2, 0.85, 0.25)
+ICE = (0.6, 0.5, 1.2, 0.82, 0.25)
 SEB_FRACTION = (0.5, 0.3)  # snow share from which SEB says snow, near the snow line and far above it (mode plus)
 SEB_HEIGHT = (500.0, 900.0)  # metres above zs, which lies about 200 m below the regional snow line, between the two
 
