@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,7 @@ from backend.catalogue.build import iso
 from backend.catalogue.conditions import Condition, split
 from backend.catalogue.facts import Facts, columns, of_collection
 from backend.catalogue.metadata import describe
-from backend.catalogue.records import EPOCH, drop, insert, micros
+from backend.catalogue.records import EPOCH, drop, insert, micros, unpack
 from backend.catalogue.tables import COLUMNS, collection, document, halves, item, metadata, places_for, product
 from backend.catalogue.upgrade import upgrade
 from backend.store.db import Database
@@ -128,7 +127,7 @@ class Catalogue:
         out: list[pystac.Item] = []
         with self.engine.connect() as connection:
             for row in connection.execution_options(yield_per=500).execute(query):
-                found = json.loads(zlib.decompress(row.json))
+                found = unpack(row.json)
                 if area is not None and not _touches(found["geometry"], area):
                     continue
                 if all(test(found["properties"]) for test in rest):
@@ -149,7 +148,7 @@ class Catalogue:
         )
         with self.engine.connect() as connection:
             found = connection.execute(query).scalar()
-        return None if found is None else _to_item(json.loads(zlib.decompress(found)))
+        return None if found is None else _to_item(unpack(found))
 
     def count(
         self, collection_id: str | None = None, *, bbox: Bbox | None = None, interval: Interval | None = None, superseded: bool = False

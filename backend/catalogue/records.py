@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pystac
 import sqlalchemy as sa
 from shapely.geometry import shape
@@ -37,12 +38,34 @@ def insert(connection: sa.Connection, places: Places, path: str, items: Sequence
         row["number"] = connection.execute(sa.insert(item).values(**row).returning(item.c.number)).scalar_one()
         rows.append(row)
         keys.add((number, row["product"]))
-        text = json.dumps(each.to_dict(include_self_link=False, transform_hrefs=False), separators=(",", ":"))
-        connection.execute(sa.insert(document).values(number=row["number"], json=zlib.compress(text.encode(), 6)))
+        connection.execute(sa.insert(document).values(number=row["number"], json=_pack(each)))
         _describe_bands(connection, number, each)
     places.put(connection, rows)
     hidden = _supersede(connection, keys)
     _note_change(connection, {number for number, _ in keys}, shrunk=hidden)
+
+
+def _pack(each: pystac.Item) -> bytes:
+    """An item as it is kept: compressed JSON. Numbers that JSON does not know are written as STAC does (``"nan"``)."""
+    body = each.to_dict(include_self_link=False, transform_hrefs=False)
+    return zlib.compress(json.dumps(_known_numbers(body), separators=(",", ":"), allow_nan=False).encode(), 6)
+
+
+def _known_numbers(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _known_numbers(v) for k, v in value.items()}
+    return [_known_numbers(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def unpack(packed: bytes) -> dict[str, Any]:
+    """The item's document that `insert` has kept."""
+    text = zlib.decompress(packed)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # NaN, in an index made before
+        return json.loads(text)
 
 
 def _describe_bands(connection: sa.Connection, number: int, each: pystac.Item) -> None:
@@ -52,7 +75,7 @@ def _describe_bands(connection: sa.Connection, number: int, each: pystac.Item) -
         for entry in a.extra_fields.get("bands", ()):
             if entry.get("name") and entry["name"] not in known:
                 known.add(entry["name"])
-                text = json.dumps({**entry, "type": a.media_type, "roles": a.roles})
+                text = json.dumps({**_known_numbers(entry), "type": a.media_type, "roles": a.roles})
                 connection.execute(sa.insert(band).values(collection=number, name=entry["name"], asset=key, json=text))
 
 
