@@ -25,7 +25,7 @@ class Band:
     """Where the pixels of one band of one item lie and what their numbers mean.
 
     value = (float32(DN) + ``offset_dn``) * float32(``scale``) for ``reflectance`` and ``continuous`` bands; DN itself
-    for ``class``; 0, 1 or 255 (nodata) for ``mask``, decoded by ``decode``.
+    for ``class``; 0, 1 or 255 (nodata) for ``mask``, decoded by ``decode``. ``double`` is ``continuous`` in float64.
     """
 
     name: str
@@ -51,7 +51,9 @@ class Band:
 
     @property
     def out_dtype(self) -> np.dtype:
-        return np.dtype("u1") if self.kind == "mask" else np.dtype(self.dtype) if self.integer else np.dtype("f4")
+        if self.kind == "mask":
+            return np.dtype("u1")
+        return np.dtype(self.dtype) if self.integer else np.dtype("f8" if self.kind == "double" else "f4")
 
     @property
     def fill(self) -> float:

@@ -17,12 +17,14 @@ from processes.demand import WGS84_NAME, Demand
 from processes.env import Env
 from processes.errors import ProcessError, parameter_invalid
 from processes.extents import box_in, parse_interval
+from processes.load.described import is_instant, narrowed, open_described, whole_file
 from processes.load.fetch import Fetcher, shown
 from processes.load.load_collection import conditions, cube_of_items, space_of
 from processes.load.rasters import LABEL
 from processes.load.source import instant_of
 from processes.load.stac_items import Converter
-from processes.load.stac_search import Found, Query, absolute, find
+from processes.load.stac_search import Found, Query, absolute, as_item, find
+from processes.mask.mask_polygon import mask_polygon
 from processes.registry import process
 
 PARTS = {"temporal": "t", "bands": "bands"}
@@ -41,8 +43,8 @@ def load_stac(
     """A lazy raster cube of a STAC item, list of items, collection, catalogue, API collection or search, or job result.
 
     Extents, bands and properties go to the server where it searches; the pixels read are those the rest of the graph
-    looks at. Integers with a nodata value and without scale stay integers, all else is float32. Results of openEO jobs
-    come back with the dimensions and labels they were written with; of a running job, the result is waited for.
+    looks at. Integers with a nodata value and without scale stay integers, float64 and long integers without nodata are
+    float64, all else is float32. Results of openEO jobs come back with the dimensions and labels they were written with; of a running job, the result is waited for.
 
     Raises
     ------
@@ -94,6 +96,8 @@ def load_result(
     box, geometries = space_of(spatial_extent)
     own = Demand(box=box, interval=parse_interval(temporal_extent, "temporal_extent"))
     where, tests = conditions(properties or {})
+    if not items and document.get("assets"):  # files without a place on Earth
+        items = [as_item(document)]
     found = Found([absolute(i, "") for i in items], {str(document.get("id")): document}, document)
     query = Query(box_in(box, WGS84_NAME) if box is not None else None, own.interval or (None, None))
     documents = [i for i in found.items if query.touches(i) and _selected(i, where, tests)]
@@ -136,6 +140,13 @@ def _cube(
     url: str, fetcher: Fetcher, env: Env, *, local: bool = False,
 ) -> xr.DataArray:  # fmt: skip
     converter = Converter(fetcher, env, found.collections, list(bands) if bands is not None else None, _local=local)
+    described = _described(found, documents)
+    if described is not None and (asset := whole_file(documents, described)) is not None:
+        data = open_described(converter.stored(documents[0], asset), described, [str(d.get("id")) for d in documents])
+        data = narrowed(data, own, bands)
+        return (
+            mask_polygon(data, {"type": "GeometryCollection", "geometries": list(geometries)}) if geometries else data
+        )
     if bands is None and env.demand.bands and set(env.demand.bands) <= converter.offered(documents):
         converter.wanted = list(env.demand.bands)  # what only the file can tell is left to the file
     items = [i for i in converter.convert(documents) if _inside(i, own)]
@@ -146,7 +157,6 @@ def _cube(
         )
     if converter.reasons:
         env.log("warning", f"Left out of {shown(url)}: {converter.explain()}", code="StorageFailure")
-    described = _described(found, documents)
     labels = _spread(items)
     if labels:
         env = replace(env, demand=env.demand.with_(interval=None))  # the instants now stand for the order alone
@@ -183,16 +193,12 @@ def _spread(items: Sequence[pystac.Item]) -> dict[np.datetime64, str]:
     """Text labels along time by instant, where items have any that are no instants: each label gets an instant of its
     own, in the order in which labels come."""
     labels = list(dict.fromkeys(str(i.properties[LABEL]) for i in items if LABEL in i.properties))
-    if not labels or all(_is_instant(t) for t in labels):
+    if not labels or all(is_instant(t) for t in labels):
         return {}
     for item in items:
         number = labels.index(str(item.properties[LABEL])) if LABEL in item.properties else len(labels)
         item.datetime = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=number)
     return {instant_of(i): str(i.properties[LABEL]) for i in items if LABEL in i.properties}
-
-
-def _is_instant(text: str) -> bool:
-    return len(text) >= 10 and text[4:5] == "-" and text[7:8] == "-" and (len(text) == 10 or text[10] in "T ")
 
 
 def _text(instant: np.datetime64) -> str:

@@ -23,6 +23,7 @@ from processes.extents import crs_name
 from processes.load.items import open_raster
 
 LABEL = "tuile:label"  # label of an item along time, where it is no instant
+WIDE = ("float64", "int32", "uint32", "int64", "uint64")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -80,13 +81,16 @@ def entries(found: Header, names: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:
-    """Kind of a band: integers with a nodata value or classes, unscaled, stay integers; all else becomes float32."""
+    """Kind of a band. Unscaled integers with a nodata value or classes stay integers; of the rest, what float32 cannot
+    hold (float64, integers above 16 bits, as stored) becomes float64 and all else float32."""
     dtype = str(entry.get("data_type", ""))
     scaled = float(entry.get("raster:scale") or 1) != 1 or float(entry.get("raster:offset") or 0) != 0
     if "classification:classes" in entry and not scaled:
         return "class"
     whole = dtype.startswith(("int", "uint")) and not dtype.endswith("64")
-    return "class" if whole and not scaled and entry.get("nodata") is not None else "continuous"
+    if whole and not scaled and entry.get("nodata") is not None:
+        return "class"
+    return "double" if not scaled and dtype in WIDE else "continuous"
 
 
 def projection(found: Header) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def _netcdf(data: Any, path: Path, id: str, hdf5: bool, keep: Sequence[str]) -> 
     if not layers:
         hint = f"; {', '.join(others)} have further dimensions" if others else ""
         raise _unusable(path.name, f"it has no variable over ({t or 't'}, {y}, {x}){hint}")
-    crs = _crs(data, layers[0])
+    crs = crs_of(data, layers[0])
     if crs is None:
         raise _unusable(path.name, "it has no coordinate reference system (no grid mapping)")
     xs, ys = data[x].values.astype("f8"), data[y].values.astype("f8")
@@ -239,7 +243,8 @@ def _axis(data: Any, which: str) -> str | None:
     return next((str(n) for n in data.dims if str(n).lower() in _USUAL[which] and n in data.coords), None)
 
 
-def _crs(data: Any, layer: str) -> str | None:
+def crs_of(data: Any, layer: str) -> str | None:
+    """CRS of a variable of a netCDF or Zarr dataset, by its grid mapping; None where it does not say."""
     mapping = data[layer].attrs.get("grid_mapping") or data[layer].encoding.get("grid_mapping")
     for name in (mapping, "crs", "spatial_ref"):
         if name in data.variables:
@@ -250,5 +255,6 @@ def _crs(data: Any, layer: str) -> str | None:
                 from pyproj import CRS
 
                 return crs_name(CRS.from_cf(dict(attrs)).to_wkt())
-    units = str(data[_axis(data, "x")].attrs.get("units", ""))
+    along = _axis(data, "x")
+    units = str(data[along].attrs.get("units", "")) if along else ""
     return "EPSG:4326" if units.startswith("degree") else None

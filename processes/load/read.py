@@ -125,6 +125,8 @@ def _map(band: Band, geobox: GeoBox, source: RasterSource, maps: dict[Any, Any])
 def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, holes_only: bool) -> int:
     from processes.kernels.dn import lookup_dn, scale_all, scale_holes
 
+    if not band.integer and source.dtype == np.float64:
+        return _exact(dn, out, band, holes_only)
     if not band.integer:
         nodata, known = _nodata(band.nodata, dn.dtype)
         kernel = scale_holes if holes_only else scale_all
@@ -145,6 +147,15 @@ def _convert(dn: np.ndarray, out: np.ndarray, band: Band, source: RasterSource, 
     )
     np.copyto(out, values, where=(out == source.fill) if holes_only else True)
     return int((out == source.fill).sum())
+
+
+def _exact(dn: np.ndarray, out: np.ndarray, band: Band, holes_only: bool) -> int:
+    """Stored numbers as float64; NaN pixels left in ``out``."""
+    values = (dn.astype("f8") + band.offset_dn) * band.scale
+    if band.nodata is not None:
+        values[dn == band.nodata] = np.nan
+    np.copyto(out, values, where=np.isnan(out) if holes_only else True)
+    return int(np.isnan(out).sum())
 
 
 @lru_cache(maxsize=512)

@@ -266,12 +266,12 @@ def make_source(
     skip_unreadable: bool = False,
     overviews: bool = False,
 ) -> RasterSource:
-    """A source from slices: float32 with NaN unless every band is a class or mask, then their integer type."""
+    """A source from slices: floats with NaN (float64 if a band is) unless every band is a class or mask, then their
+    integer type."""
     bands = [b for s in slices for per in s.bands for b in per]
     if not bands or not all(b.integer for b in bands):
-        return RasterSource(
-            tuple(slices), tuple(names), geobox, np.dtype("f4"), float("nan"), skip_unreadable, overviews
-        )
+        floating = np.dtype("f8" if any(b.kind == "double" for b in bands) else "f4")
+        return RasterSource(tuple(slices), tuple(names), geobox, floating, float("nan"), skip_unreadable, overviews)
     dtype = np.result_type(*{b.out_dtype for b in bands})
     fills = {b.fill for b in bands}
     fill = fills.pop() if len(fills) == 1 else 255

@@ -6,8 +6,10 @@ without any item tells the reasons.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -120,19 +122,21 @@ class Converter:
             bands = [{**own, **_present(said)} for own, said in zip(of_file, bands)] if bands else of_file
         return href, {**grid, "bands": [b | {"tuile:kind": kind_of(b)} for b in bands]}
 
-    def _netcdf(self, document: Mapping[str, Any], id: str, key: str, fields: Mapping[str, Any]) -> list[pystac.Item]:
+    def stored(self, document: Mapping[str, Any], fields: Mapping[str, Any]) -> Path:
+        """A file on this machine: the asset's own, or a copy in the workspace. Raises `ProcessError`."""
         href = self._href(fields)
-        if urlsplit(href).scheme in ("http", "https"):
-            import hashlib
-            import tempfile
+        if urlsplit(href).scheme not in ("http", "https"):
+            return Path(href)
+        folder = (self.env.workspace or Path(tempfile.gettempdir())) / "fetched"
+        version = f"{fields.get('file:checksum', '')}{(document.get('properties') or {}).get('updated', '')}"
+        name = hashlib.sha256(f"{href}{version}".encode()).hexdigest()[:32]
+        path = folder / f"{name}{'.nc' if _is_netcdf(fields) else ''}"
+        if not path.is_file():
+            self.fetcher.download(href, path)
+        return path
 
-            folder = (self.env.workspace or Path(tempfile.gettempdir())) / "fetched"
-            name = hashlib.sha256(f"{href}{fields.get('file:checksum', '')}{(document.get('properties') or {}).get('updated', '')}".encode()).hexdigest()[:32]  # fmt: skip
-            path = folder / f"{name}.nc"
-            if not path.is_file():
-                self.fetcher.download(href, path)
-        else:
-            path = Path(href)
+    def _netcdf(self, document: Mapping[str, Any], id: str, key: str, fields: Mapping[str, Any]) -> list[pystac.Item]:
+        path = self.stored(document, fields)
         with path.open("rb") as stream:
             hdf5 = stream.read(4) == b"\x89HDF"
         said = {str(b["name"]): b for b in bands_of(fields, key)}

@@ -173,10 +173,10 @@ def _collection(document: dict[str, Any], url: str, query: Query, fetcher: Fetch
         )
     _walk(document, url, query, fetcher, found)
     if not found.items and document.get("assets"):
-        found.items = [absolute(_as_item(document), url)]
+        found.items = [absolute(as_item(document), url)]
 
 
-def _as_item(collection: Mapping[str, Any]) -> dict[str, Any]:
+def as_item(collection: Mapping[str, Any]) -> dict[str, Any]:
     """A collection with assets and without items, as the one item it is."""
     extent = collection.get("extent") or {}
     boxes = (extent.get("spatial") or {}).get("bbox") or [None]
