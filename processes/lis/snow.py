@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dask
@@ -86,20 +86,28 @@ def lis_snow(
     trees = _static(tcd, data, grid, "tcd") if tcd is not None else _archived("TCD", grid, service, 255)
     wet = _static(water, data, grid, "water") if water is not None else _archived("WATER", grid, service, 0)
     shade = _static(relief_shadow, data, grid, "relief_shadow") if relief_shadow is not None else None
-    dates = []
-    time = cubes.dim_of(data, cubes.TEMPORAL)
-    for k, label in enumerate(cubes.labels(data, time) if time else [None]):
-        here = data.isel({time: k}) if time else data
-        planes = _planes(here)
-        bands = _roles(planes, family, _told(data, "wavelength"))
-        clouds = _clouds(planes, cloud_mask, label, family)
-        geo = next((planes[n] for n in family.geo if n in planes), None)
-        sun = _sun(sun_angles, planes)
-        inputs = Inputs(bands, clouds, geo, elevation, trees, wet, shade, assumed)
-        dates.append((label, inputs, sun if settings.shaded_snow else None))
+    statics = {"dem": elevation, "tcd": trees, "water": wet, "relief": shade, "order_assumed": assumed}
+    dates = [
+        (label, inputs, sun if settings.shaded_snow else None)
+        for label, inputs, sun in _dates(data, cloud_mask, family, sun_angles, statics)
+    ]
+    if not dates:
+        raise parameter_invalid("data", "the cube has no date.")
     if set(dates[0][1].cloud) <= set(UNIFORM):
         family = with_uniform_masks(family)
     return run_cube(dates, data, family, settings, mode)
+
+
+def _dates(
+    data: xr.DataArray, mask: xr.DataArray | None, sensor: Sensor, sun_angles: Any, statics: Mapping[str, Any]
+) -> Iterator[tuple[Any, Inputs, Sequence[Any] | None]]:
+    """Label, planes and sun of each date."""
+    time = cubes.dim_of(data, cubes.TEMPORAL)
+    for k, label in enumerate(cubes.labels(data, time) if time else [None]):
+        planes = _planes(data.isel({time: k}) if time else data)
+        bands = _roles(planes, sensor, _told(data, "wavelength"))
+        geo = next((planes[n] for n in sensor.geo if n in planes), None)
+        yield label, Inputs(bands, _clouds(planes, mask, label, sensor), geo, **statics), _sun(sun_angles, planes)
 
 
 def _told(data: xr.DataArray | None, key: str) -> dict[str, Any]:

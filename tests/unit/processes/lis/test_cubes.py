@@ -124,6 +124,11 @@ def test_missing_bands_are_told(blocks, aux):
         lis_snow(as_cube(blocks).sel(bands=["B03", "B04", "B11"]), sensor="s2_muscate", **aux)
 
 
+def test_a_cube_without_dates_is_told(blocks, aux):
+    with pytest.raises(ProcessError, match="no date"):
+        lis_snow(as_cube(blocks).isel(t=slice(0, 0)), **aux)
+
+
 def test_geographic_grid_is_refused(blocks, aux):
     from processes.cube import with_crs
 

@@ -183,8 +183,10 @@ def test_no_branch_is_left():
     }  # fmt: skip
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(9, 60), cols=st.integers(9, 60), sky=st.sampled_from(SKIES[:2]))
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1), rows=st.integers(17, 60), cols=st.integers(17, 60), sky=st.sampled_from(SKIES[:2])
+)
 def test_cubes_of_any_chunks(seed, rows, cols, sky):
     """The same through reflectance cubes, cut anywhere."""
     block = scene(seed, (60, 60), "s2_muscate", "mountain", "mixed", sky, "swath")
