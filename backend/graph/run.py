@@ -26,6 +26,7 @@ from processes import registry
 from processes.env import Env, LoadReport
 from processes.errors import ProcessError
 from processes.load.read import take_unreadable
+from processes.save.exports import Changes
 from processes.save.save_result import SaveResult
 
 
@@ -124,6 +125,10 @@ def _export(env: Env, steps: Sequence[Sequence[tuple[Any, ...]]], groups: Sequen
     try:
         for chains, files in zip(steps, groups):
             for chain in chains:
+                if chain and isinstance(chain[-1], Changes):
+                    env.log(
+                        "warning", "stac_modify changes what is exported after it, and nothing is exported after it."
+                    )
                 if chain and env.exports is not None:
                     env.exports.export(chain, files)
     except BaseException as error:

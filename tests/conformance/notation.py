@@ -13,7 +13,7 @@ from processes import registry
 
 # what is printed beside the figures
 RULES = (
-    "from_argument, as callbacks of openEO API 0.4 named it, is from_parameter",
+    "from_argument, as callbacks of openEO API 0.4 named it, is from_parameter; from_node where it names a node",
     "a callback under a name that the process does not have is the one callback it requires and was not given",
     "an array of {key, value} is a labelled array",
     "blanks and colons at the end of a key do not count",
@@ -35,12 +35,16 @@ def _trimmed(value: Any) -> Any:
     return [_trimmed(v) for v in value] if isinstance(value, list) else value
 
 
-def _parameters(value: Any) -> Any:
+def _parameters(value: Any, nodes: frozenset[str] = frozenset()) -> Any:
+    """References in today's notation; ``nodes`` are those of the callback around ``value``."""
     if isinstance(value, dict):
         if set(value) == {"from_argument"} and isinstance(value["from_argument"], str):
-            return {"from_parameter": value["from_argument"]}
-        return {k: _parameters(v) for k, v in value.items()}
-    return [_parameters(v) for v in value] if isinstance(value, list) else value
+            name = value["from_argument"]
+            return {"from_node" if name in nodes else "from_parameter": name}
+        if isinstance(graph := value.get("process_graph"), dict):
+            nodes = frozenset(graph)
+        return {k: _parameters(v, nodes) for k, v in value.items()}
+    return [_parameters(v, nodes) for v in value] if isinstance(value, list) else value
 
 
 def _named(process: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -213,6 +213,17 @@ def test_one_result_in_two_places_is_written_once_with_the_changes_of_its_branch
     assert house.env(ann).catalogue.collection("MY_SNOW")["title"] == "Snow of June"
 
 
+def test_a_synchronous_request_exports_too_and_changes_without_an_export_are_told(
+    house: House, ann: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.run(ann, to_workspace())
+    (collection,) = [n for n in house.names(ann) if n.endswith("collection.json")]
+    assert collection.startswith("snow/r-")
+    assert "stac_modify" not in caplog.text
+    house.run(ann, {"process_id": "stac_modify", "arguments": {"changes": {"title": "x"}}})
+    assert "stac_modify changes what is exported after it" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("export", "format", "code"),
     [
