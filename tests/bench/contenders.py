@@ -27,6 +27,12 @@ class Contender:
     peer: str
     requirements: tuple[str, ...] | None = None
     bare: tuple[str, ...] = ()
+    shares: str | None = None  # the peer whose environment this one uses
+
+    def folder(self, cache: Path) -> Path:
+        """Where the environment lies: what was asked for is part of the name."""
+        wanted = json.dumps([self.requirements, self.bare])
+        return cache / "venvs" / f"{self.shares or self.peer}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
 
 
 _XARRAY = ("xarray", "dask[array]", "rioxarray", "rasterio", "netcdf4", "pandas")
@@ -34,8 +40,10 @@ CONTENDERS = [
     Contender("decode", "decode"),
     Contender("ours", "ours"),
     Contender("ours-http", "ours_http"),
+    Contender("tuile run", "ours_cli"),
     Contender("rasterio+numpy", "plain", ("rasterio", "numpy", "netcdf4")),
     Contender("odc-stac+xarray", "odcstac", ("odc-stac", "pystac", *_XARRAY)),
+    Contender("odc-stac, tuned", "odcstac_tuned", ("odc-stac", "pystac", *_XARRAY), shares="odcstac"),
     Contender("rioxarray", "rioxarray_", _XARRAY),
     Contender("stackstac", "stackstac_", ("stackstac", "pystac", *_XARRAY)),
     Contender(
@@ -52,8 +60,7 @@ def environment(contender: Contender, cache: Path) -> Path:
     """The contender's Python; its environment is made if need be. Raises CalledProcessError."""
     if contender.requirements is None:
         return Path(sys.executable)
-    wanted = json.dumps([contender.requirements, contender.bare])
-    folder = cache / "venvs" / f"{contender.peer}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+    folder = contender.folder(cache)
     python = folder / "bin" / "python"
     if not (folder / "complete").is_file():
         print(f"installing {contender.name} into {folder} ...", flush=True)
@@ -67,9 +74,7 @@ def environment(contender: Contender, cache: Path) -> Path:
 
 
 def is_installed(contender: Contender, cache: Path) -> bool:
-    wanted = json.dumps([contender.requirements, contender.bare])
-    folder = cache / "venvs" / f"{contender.peer}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
-    return contender.requirements is None or (folder / "complete").is_file()
+    return contender.requirements is None or (contender.folder(cache) / "complete").is_file()
 
 
 class Running:

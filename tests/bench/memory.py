@@ -1,6 +1,6 @@
 """Peak memory of a median composite over dates and area: it must follow the limit, not the request.
 
-    python -m tests.bench.memory ARCHIVE [--limit 4] [--dates 12,70] [--sizes 2745,5490,10980] [--bands 4|10] [--threads 2]
+    python -m tests.bench.memory [ARCHIVE] [--limits 1,2,4] [--dates 12,35,70] [--sizes 1372,2745,5490] [--bands 10] [--docs]
 
 ARCHIVE holds at least one MUSCATE product with B2, B3, B4, B8 (and perhaps more) of a full tile; more dates and bands are
 links to the same files under other names (memory does not depend on what the pixels are). Every request runs in a
@@ -11,7 +11,6 @@ status 1 where a peak exceeds the limit.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import re
 import resource
@@ -23,18 +22,22 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.bench import report
+from tests.bench.archive import Plan, archive
+
+ROOT = Path(__file__).resolve().parents[2]
 BANDS = ("B2", "B3", "B4", "B8", "B5", "B6", "B7", "B8A", "B11", "B12")
 
 
-def linked(archive: Path, into: Path, dates: int, bands: int) -> Path:
+def linked(products: Path, into: Path, dates: int, bands: int) -> Path:
     """An archive of ``dates`` products with ``bands`` bands whose files are links into ``archive``."""
-    found = sorted(p for p in archive.rglob("SENTINEL2?_*") if p.is_dir())
-    products = [p for p in found if any(p.glob("*_FRE_B*.tif"))]
-    if not products:
-        raise SystemExit(f"{archive} holds no MUSCATE product")
+    found = sorted(p for p in products.rglob("SENTINEL2?_*") if p.is_dir())
+    usable = [p for p in found if any(p.glob("*_FRE_B*.tif"))]
+    if not usable:
+        raise SystemExit(f"{products} holds no MUSCATE product")
     root = into / f"{dates}x{bands}"
     for n in range(dates):
-        source = products[n % len(products)]
+        source = usable[n % len(usable)]
         rasters = sorted(source.glob("*_FRE_B*.tif"))
         mask = next(source.glob("MASKS/*_CLM_R1.tif"), None)
         tile = re.search(r"_T\d{2}[A-Z]{3}_", source.name)
@@ -86,59 +89,142 @@ def child(request: dict[str, Any]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def main() -> None:
+def measured(
+    products: Path, scratch: Path, dates: int, size: int, limit: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """One composite in a process of its own."""
+    links, state = scratch / f"{dates}x{options.bands}", scratch / f"state-{dates}"
+    if not links.is_dir():
+        linked(products, scratch, dates, options.bands)
+        _index(links, state)
+    request = {
+        "archive": str(links), "state": str(state), "out": str(scratch / "out"), "size": size,
+        "bands": options.bands, "limit": limit, "threads": options.threads,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.memory", "--child", json.dumps(request)],
+        check=True, capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found | {"dates": dates, "size": size, "bands": options.bands, "limit": limit}
+
+
+def recorded(log: Path, told: str) -> dict[str, Any]:
+    """A run of ``tuile run`` under ``/usr/bin/time -v``, from what that wrote. ``told``: dates, bands, size and limit as
+    ``70,10,10980,4000000000``."""
+    text = log.read_text()
+
+    def value(name: str) -> str:
+        return re.search(rf"{re.escape(name)}: (.*)", text)[1]  # type: ignore[index]
+
+    if value("Exit status") != "0":
+        raise SystemExit(f"{log}: the run failed")
+    dates, bands, size, limit = (int(v) for v in told.split(","))
+    clock = [float(v) for v in value("Elapsed (wall clock) time (h:mm:ss or m:ss)").split(":")]
+    return {
+        "dates": dates, "bands": bands, "size": size, "limit": limit, "command": value("Command being timed").strip('"'),
+        "peak": int(value("Maximum resident set size (kbytes)")) * 1024,
+        "cpu": float(value("User time (seconds)")) + float(value("System time (seconds)")),
+        "wall": sum(v * 60**k for k, v in enumerate(reversed(clock))),
+    }  # fmt: skip
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path, nargs="?")
-    parser.add_argument("--limit", type=float, default=4.0, help="TUILE_MEMORY_LIMIT in GiB")
-    parser.add_argument("--dates", type=lambda v: [int(i) for i in v.split(",")], default=[12, 70])
-    parser.add_argument("--sizes", type=lambda v: [int(i) for i in v.split(",")], default=[2745, 5490, 10980])
-    parser.add_argument("--bands", type=int, choices=range(1, 11), default=4)
+    parser.add_argument("archive", type=Path, nargs="?", help="by default one of 5490 pixels is generated")
+    parser.add_argument("--limits", type=lambda v: [float(i) for i in v.split(",")], default=[1.0, 2.0, 4.0],
+                        help="TUILE_MEMORY_LIMIT in GiB; the last one for the curves, all for the most dates")  # fmt: skip
+    parser.add_argument("--dates", type=lambda v: [int(i) for i in v.split(",")], default=[12, 35, 70])
+    parser.add_argument("--sizes", type=lambda v: [int(i) for i in v.split(",")], default=[1372, 2745, 5490])
+    parser.add_argument("--bands", type=int, choices=range(1, 11), default=10)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--recorded", nargs=2, metavar=("LOG", "DATES,BANDS,SIZE,LIMIT"),
+                        help="add a run of `/usr/bin/time -v tuile run` from what it wrote")  # fmt: skip
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/explanation/performance.md")
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = _options()
     if options.child:
         print(json.dumps(child(json.loads(options.child))))
         return
-    limit = int(options.limit * 2**30)
+    source = options.archive
+    if source is None:
+        source = Path(archive(Plan(5490, 2), ROOT / ".bench")["products"])
+    middle, most, last = sorted(options.sizes)[len(options.sizes) // 2], max(options.dates), options.limits[-1]
+    steps = [(d, middle, last) for d in options.dates] + [
+        (options.dates[0], s, last) for s in options.sizes if s != middle
+    ]
+    steps += [(most, middle, g) for g in options.limits[:-1]]
+    found = []
     print(
-        f"median over dates, {options.bands} bands, TUILE_MEMORY_LIMIT {options.limit:g} GiB, {options.threads} threads"
+        f"median over dates, {options.bands} bands, {options.threads} threads\n   dates   pixels  limit GiB      peak MB   wall s    CPU s"
     )
-    print("   dates   pixels      peak MB   wall s    CPU s")
-    failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        for dates, size in itertools.product(options.dates, options.sizes):
-            archive = scratch / f"{dates}x{options.bands}"
-            state = scratch / f"state-{dates}"
-            if not archive.is_dir():
-                linked(options.archive, scratch, dates, options.bands)
-                _index(archive, state)
-            request = {
-                "archive": str(archive), "state": str(state), "out": str(scratch / "out"), "size": size,
-                "bands": options.bands, "limit": limit, "threads": options.threads,
-            }  # fmt: skip
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.bench.memory", "--child", json.dumps(request)],
-                check=True, capture_output=True, text=True,
-            )  # fmt: skip
-            found = json.loads(done.stdout.splitlines()[-1])
-            over = found["peak"] > limit
-            failed |= over
-            print(
-                f"{dates:8} {size:8} {found['peak'] / 1e6:12.0f} {found['wall']:8.1f} {found['cpu']:8.1f}{'   OVER THE LIMIT' if over else ''}",
-                flush=True,
-            )
-    sys.exit(failed)
+        for dates, size, limit in steps:
+            found.append(measured(source.resolve(), Path(folder), dates, size, int(limit * 2**30), options))
+            print("".join(v.rjust(w) for v, w in zip(_row(found[-1]), (8, 5, 9, 11, 13, 9, 9))), flush=True)
+    if options.recorded:
+        found.append(recorded(Path(options.recorded[0]), options.recorded[1]))
+    if options.docs:
+        _write(found, options)
+    sys.exit(any(f["peak"] > f["limit"] for f in found))
 
 
-def _index(archive: Path, state: Path) -> None:
+def _row(found: dict[str, Any]) -> list[str]:
+    over = " OVER" if found["peak"] > found["limit"] else ""
+    return [
+        str(found["dates"]), str(found["bands"]), str(found["size"]), f"{found['limit'] / 2**30:.2f}",
+        f"{found['peak'] / 2**20:.0f}{over}", f"{found['wall']:.0f}", f"{found['cpu']:.0f}",
+    ]  # fmt: skip
+
+
+def _write(found: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    docs = ROOT / "docs"
+    command = "python -m tests.bench --memory"
+    columns = ["dates", "bands", "pixels along a side", "limit GiB", "peak MiB", "wall s", "CPU s"]
+    lines = [f"`{command}` on {report.machine()}; {options.threads} threads; median over all dates, to a COG. The peak is that of "
+             "the whole process, the program itself (some 300 MiB) included.", ""]  # fmt: skip
+    lines += report.markdown(columns, [_row(f) for f in found], left=())
+    lines += [f"\nThe last line: `/usr/bin/time -v {f['command']}` with `TUILE_MEMORY_LIMIT={f['limit']}`." for f in found if "command" in f]  # fmt: skip
+    lines += ["", "![Peak memory](../assets/performance-memory.svg)"]
+    _plot(found, docs / "assets" / "performance-memory.svg")
+    data = {"command": command, "machine": report.machine(), "runs": found}
+    (docs / "assets" / "performance-memory.json").write_text(json.dumps(data, indent=1) + "\n")
+    report.replace_block(docs / "explanation" / "performance.md", "memory", lines)
+
+
+def _plot(found: list[dict[str, Any]], path: Path) -> None:
+    """Peak against values read, one mark per run, beside its limit."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for limit in sorted({f["limit"] for f in found}):
+        runs = sorted((f["dates"] * f["bands"] * f["size"] ** 2 * 2 / 1e9, f["peak"] / 2**30) for f in found if f["limit"] == limit)  # fmt: skip
+        (line,) = axes.plot(*zip(*runs), "o-", markersize=4, label=f"TUILE_MEMORY_LIMIT {limit / 2**30:.2f} GiB")
+        axes.axhline(limit / 2**30, color=line.get_color(), linewidth=0.8, linestyle="--")
+    axes.set_xscale("log")
+    axes.set_xlabel("GB read (uncompressed)")
+    axes.set_ylabel("peak, GiB")
+    axes.set_ylim(0)
+    axes.legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _index(links: Path, state: Path) -> None:
     """Take the archive into an index, in a process of its own: what that needs is not the request's."""
     state.mkdir()
     code = (
         "import sys; from pathlib import Path; from backend.catalogue import open_catalogue; from backend.settings import Settings; "
         "a = Path(sys.argv[1]); open_catalogue(Settings(archive=[a], data_dir=Path(sys.argv[2]))).ingest([a])"
     )
-    subprocess.run([sys.executable, "-c", code, str(archive), str(state)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(links), str(state)], check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":

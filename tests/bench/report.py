@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Sequence
@@ -10,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-START, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def machine() -> str:
@@ -37,6 +36,11 @@ def ratios(result: dict[str, Any]) -> tuple[float | None, float | None]:
     return (ours / decode if ours and decode else None), (odc / ours if odc and ours else None)
 
 
+def seconds(value: float) -> str:
+    """Three figures below a second."""
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
 def rows(result: dict[str, Any]) -> list[list[str]]:
     """Contender, CPU, CPU / decode, wall, first run's wall, peak MB, runs, remark."""
     medians = result["medians"]
@@ -48,8 +52,8 @@ def rows(result: dict[str, Any]) -> list[list[str]]:
             out.append([name, *["-"] * 6, result["notes"][name]])
             continue
         out.append([
-            name, f"{m['cpu']:.2f}", f"{m['cpu'] / decode:.2f}" if decode else "-", f"{m['wall']:.2f}",
-            f"{result['first'][name]['wall']:.2f}", f"{m['peak'] / 1e6:.0f}", str(m["runs"]),
+            name, seconds(m["cpu"]), f"{m['cpu'] / decode:.2f}" if decode else "-", seconds(m["wall"]),
+            seconds(result["first"][name]["wall"]), f"{m['peak'] / 1e6:.0f}", str(m["runs"]),
             result["differences"].get(name, ""),
         ])  # fmt: skip
     return out
@@ -81,37 +85,67 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
     return text + (f"; {holes} values where only one has any" if holes else "")
 
 
-def write(results: Sequence[dict[str, Any]], spec: dict[str, Any], docs: Path, command: str) -> None:
-    """The measured part of ``docs/explanation/performance.md``, and its plot. The prose around it stays."""
-    page = docs / "explanation" / "performance.md"
-    plot = docs / "assets" / "performance.svg"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    plot.parent.mkdir(parents=True, exist_ok=True)
-    _plot(results, plot)
-    lines = [START, "", f"`{command.strip()}` on {machine()}; {archive_of(spec)}, {spec['threads']} threads.", "",
-             "![CPU seconds relative to decoding](../assets/performance.svg)", ""]  # fmt: skip
-    for result in results:
-        lines += [
-            f"**{result['workload']}** {result['title']}",
-            "",
-            "| " + " | ".join(COLUMNS) + " |",
-            "|---|" + "--:|" * 6 + "---|",
-        ]
-        lines += ["| " + " | ".join(row) + " |" for row in rows(result)]
-        lines.append("")
+def print_other(told: dict[str, Any]) -> None:
+    """A workload that has a command of its own."""
+    figures = ", ".join(f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in told.get("figures", {}).items())  # fmt: skip
+    note = f" ({told['note']})" if "note" in told else ""
+    print(f"{told['workload']}  {told['title']}: {figures}{note}   [{told['command']}]", flush=True)
+
+
+def replace_block(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Put ``lines`` between the marks ``<!-- name: begin -->`` and ``<!-- name: end -->`` of a page; the prose around
+    stays. Raises ValueError where the page has no such marks."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    text = page.read_text()
+    if begin not in text or end not in text:
+        raise ValueError(f"{page} has no marks '{begin}' and '{end}'")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(before + "\n".join([begin, "", *lines, "", end]) + after)
+    print(f"written: {page} ({name})")
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """A table; columns ``left`` are text, the others numbers."""
+    marks = "|".join("---" if k in left else "--:" for k in range(len(columns)))
+    return ["| " + " | ".join(columns) + " |", f"|{marks}|", *("| " + " | ".join(r) + " |" for r in rows)]
+
+
+def write(passes: Sequence[dict[str, Any]], elsewhere: Sequence[dict[str, Any]], docs: Path, command: str) -> None:
+    """The measured part of ``docs/explanation/performance.md``, its plot, and all figures as JSON."""
+    results = passes[0]["results"]
+    _plot(results, docs / "assets" / "performance.svg")
+    data = {"command": command, "machine": machine(), "passes": list(passes), "others": list(elsewhere)}
+    (docs / "assets" / "performance.json").write_text(json.dumps(data, indent=1) + "\n")
+    lines = [f"`{command}` on {data['machine']}.", "", "![CPU seconds relative to decoding](../assets/performance.svg)", "",
+             "All figures as [JSON](../assets/performance.json).", ""]  # fmt: skip
+    lines += markdown(["", "archive", "ratio_to_decode", "ratio_to_odcstac"], _summary(passes), left=(0, 1))
+    for one in passes:
+        lines += ["", f"### {one['archive']}", ""]
+        for result in one["results"]:
+            lines += [f"**{result['workload']}** {result['title']}", ""]
+            lines += [*markdown(COLUMNS, rows(result), left=(0, len(COLUMNS) - 1)), ""]
+    lines += ["### Chains, map tiles and kernels", ""]
+    lines += markdown(["", "what", "figures", "command"], [_other_row(o) for o in elsewhere], left=(0, 1, 2, 3))
     versions = {n: v for r in results for n, v in r["versions"].items()}
-    lines += [
-        "Versions: "
-        + "; ".join(f"{n}: " + ", ".join(f"{k} {v}" for k, v in vs.items()) for n, vs in versions.items())
-        + ".",
-        "",
-        END,
-    ]
-    text = page.read_text() if page.is_file() else f"# Performance\n\n{START}\n{END}\n"
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    page.write_text(before + "\n".join(lines) + after)
-    print(f"written: {page}, {plot}")
+    told = "; ".join(f"{n}: " + ", ".join(f"{k} {v}" for k, v in vs.items()) for n, vs in versions.items())
+    replace_block(docs / "explanation" / "performance.md", "measured", [*lines, "", f"Versions: {told}."])
+
+
+def _summary(passes: Sequence[dict[str, Any]]) -> list[list[str]]:
+    out = []
+    for one in passes:
+        for result in one["results"]:
+            if result["workload"] != "W4":
+                told = (f"{v:.2f}" if v else "-" for v in ratios(result))
+                out.append([result["workload"], one["archive"], *told])
+    return out
+
+
+def _other_row(told: dict[str, Any]) -> list[str]:
+    figures = ", ".join(f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in told.get("figures", {}).items())  # fmt: skip
+    note = told.get("note", "")
+    return [told["workload"], told["title"], f"{figures} {note}".strip(), f"`{told['command']}`"]
 
 
 def _plot(results: Sequence[dict[str, Any]], path: Path) -> None:

@@ -17,13 +17,6 @@ TITLES = {
     "W3": "mean time series of 100 polygons, two bands, to JSON",
     "W4": "true-colour preview of a whole tile in 512 x 512 pixels, to PNG",
 }
-ELSEWHERE = {
-    "W5": "256 x 256 XYZ tile",
-    "W6": "WASP synthesis: python -m tests.bench.wasp (speed), tests.bench.wasp_truth (error)",
-    "W7": "LIS snow: python -m tests.bench.lis (speed), tests.bench.lis_truth (error)",
-    "W8": "MAJA kernel",
-    "W9": "super-resolution block",
-}
 W2_BANDS, W3_BANDS = ("B02", "B03", "B04", "B08"), ("B04", "B08")
 GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64}
 PREVIEW = 512

@@ -1,4 +1,4 @@
-"""rioxarray: files opened lazily (chunks of 2048 pixels), stacked by hand; polygons clipped from disk one by one."""
+"""rioxarray: files opened lazily (chunks of 2048 pixels), stacked by hand; polygons clipped one by one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def versions():
     return installed("rioxarray", "xarray", "dask", "rasterio", "numpy")
 
 
-def _open(entry, band, **options):
-    return rioxarray.open_rasterio(entry["files"][band], **options).isel(band=0, drop=True)
+def _open(entry, band):
+    chunks = {"x": 2048, "y": 2048}
+    return rioxarray.open_rasterio(entry["files"][band], chunks=chunks, lock=False).isel(band=0, drop=True)
 
 
 def _stack(spec, band):
     times = pd.to_datetime([e["datetime"][:19] for e in spec["items"]])
-    planes = [_open(e, band, chunks={"x": 2048, "y": 2048}, lock=False) for e in spec["items"]]
+    planes = [_open(e, band) for e in spec["items"]]
     data = xr.concat(planes, pd.Index(times, name="time"))
     return data if band == "CLM" else data.where(data != spec["nodata"]).astype("f4") * SCALE
 
@@ -45,11 +46,11 @@ def _monthly(spec, out):
 
 
 def _zonal(spec, out):
+    """Stacks loaded band by band; each polygon cut out of them (its box first: ``from_disk``) and averaged."""
     series = np.full((len(spec["items"]), len(spec["w3_bands"]), len(spec["polygons"])), np.nan)
     shapes = [{"type": "Polygon", "coordinates": [ring]} for ring in spec["polygons"]]
-    for t, entry in enumerate(spec["items"]):
-        for b, band in enumerate(spec["w3_bands"]):
-            data = _open(entry, band, masked=True)
-            for k, shape in enumerate(shapes):
-                series[t, b, k] = float(data.rio.clip([shape], from_disk=True).astype("f4").mean()) * float(SCALE)
+    for b, band in enumerate(spec["w3_bands"]):
+        data = _stack(spec, band).compute().rio.write_crs(spec["epsg"])
+        for k, shape in enumerate(shapes):
+            series[:, b, k] = data.rio.clip([shape], from_disk=True).mean(["x", "y"])
     write_series(out, series)
