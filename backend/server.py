@@ -9,18 +9,20 @@ import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 import waitress
 import waitress.server
-from flask import Flask
 
 from backend import serverlog
-from backend.app import create_app
-from backend.context import Context
-from backend.services.maps import WAITING
+from backend.jobs.process import for_requests
 from backend.settings import Settings
-from backend.store import services
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from backend.context import Context
 
 LOG = logging.getLogger("tuile.server")
 THREADS = 8  # requests answered at once, beside those that wait; computing happens in other processes
@@ -29,6 +31,8 @@ BODY_MAX = 1 << 40  # uploads are limited by quota, JSON bodies by `backend.api.
 
 def listen(app: Flask, host: str, port: int) -> waitress.server.BaseWSGIServer:
     """A server that listens on ``host``; port 0 takes a free one. Its ``run()`` answers until ``close()``."""
+    from backend.services.maps import WAITING
+
     return waitress.create_server(
         app,
         host=host,
@@ -88,26 +92,33 @@ def serve_command(host: str | None, port: int | None, worker: bool | None) -> No
     serverlog.configure()
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    app = create_app(settings)
-    signal.signal(signal.SIGTERM, _stop)
-
-    def ready(url: str) -> None:
-        click.echo(f"Tuile is at {settings.public_url or url}", err=True)
-
     with contextlib.ExitStack() as stack:
+        spares = for_requests(settings)
+        stack.callback(spares.close)
+        spares.warm(1)  # first of all: it imports what computes while this process imports what serves
+
+        from backend.app import create_app
+        from backend.jobs.sync import SyncPool
+        from backend.store import services
+        from backend.store.db import Database
+
+        database = Database(settings.database)
+        app = create_app(settings, database=database, sync=SyncPool(settings, database, spares))
+        signal.signal(signal.SIGTERM, _stop)
         if worker if worker is not None else settings.embedded_broker:
             from backend.jobs.worker import beside
 
             stack.enter_context(beside(settings))
-        sync = context_of(app).sync
-        stack.callback(sync.close)
-        sync.warm()
         maps = context_of(app).maps
         stack.callback(maps.close)
         with context_of(app).database.session(read_only=True) as session:
             shown = services.any_enabled(session)
         if shown:  # somebody may be looking at a map
             maps.warm()
+
+        def ready(url: str) -> None:
+            click.echo(f"Tuile is at {settings.public_url or url}", err=True)
+
         serve(app, host or settings.host, settings.port if port is None else port, on_ready=ready)
 
 

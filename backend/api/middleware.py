@@ -9,7 +9,6 @@ import time
 import uuid
 
 from flask import Flask, Response, g, request
-from psycopg.errors import DiskFull
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
@@ -93,7 +92,8 @@ def _http_error(error: HTTPException) -> Response:
 
 def _database_error(error: OperationalError) -> Response:
     """The database is away, busy for too long, or its disk is full: nothing was stored, and later it may work."""
-    if "disk is full" in str(error.orig) or isinstance(error.orig, DiskFull):
+    # 53100: disk_full of PostgreSQL; its driver is not imported for SQLite
+    if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == "53100":
         told = OpenEOError("StorageFailure", "The server's disk is full. Tell its operator, and try again later.")
     else:
         told = OpenEOError(

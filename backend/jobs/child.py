@@ -17,8 +17,9 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backend import serverlog
 from backend.jobs.messages import (
@@ -34,6 +35,9 @@ from backend.jobs.messages import (
     Usage,
 )
 from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from backend.environment import Environments
 
 PROGRESS_SECONDS = 0.2
 
@@ -78,20 +82,27 @@ class Channel:
 
 
 class Computer:
-    """Runs requests. The catalogue and the database are opened once."""
+    """Runs requests. The catalogue and the database are opened once, for the first of them: a process that is started
+    while the service still brings its database up to date must not see it half done."""
 
     def __init__(self, settings: Settings, channel: Channel):
-        from backend.catalogue import open_catalogue
-        from backend.environment import Environments
-        from backend.graph import run  # noqa: F401  (the point is the import)
+        import backend.catalogue.index
+        import backend.environment
+        import backend.graph.run  # noqa: F401  (the point of these is the import)
         from backend.results.format import all_formats
-        from backend.store.db import Database
         from processes.registry import processes
 
         processes()
         all_formats()
         self.settings, self.channel = settings, channel
-        self.environments = Environments(settings, Database(settings.database), open_catalogue(settings))
+
+    @cached_property
+    def environments(self) -> Environments:
+        from backend.catalogue import open_catalogue
+        from backend.environment import Environments
+        from backend.store.db import Database
+
+        return Environments(self.settings, Database(self.settings.database), open_catalogue(self.settings))
 
     def run(self, request: Any) -> Outcome:
         """Run one request; whatever happens becomes an outcome."""

@@ -23,6 +23,7 @@ from backend.settings import Settings
 # One block per thread is what runs in parallel; libraries that start threads of their own only get in the way.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
 CHILD = "backend.jobs.child"
+REQUESTS = 50  # synchronous requests a process serves before it is replaced
 POLL = 0.1  # seconds between looks at the clock while a request runs
 # The plan keeps to TUILE_MEMORY_LIMIT; what has no plan (an array of 1e10 numbers written in a graph) must not take the
 # machine down with it. Twice the limit, and what libraries alone may hold.
@@ -172,6 +173,11 @@ class Spares:
             idle, self._idle = self._idle, []
         for process in idle:
             process.kill()
+
+
+def for_requests(settings: Settings) -> Spares:
+    """The processes that compute synchronous requests."""
+    return Spares(settings, runs=REQUESTS)
 
 
 def out_of_memory(used: int, limit: int) -> OpenEOError:

@@ -12,13 +12,12 @@ from typing import Any
 from backend.context import SyncResult
 from backend.errors import OpenEOError, storage_failure
 from backend.jobs.messages import Broken, Done, Failed, GraphRequest, Log, Outcome
-from backend.jobs.process import Died, Spares, out_of_memory
+from backend.jobs.process import Died, Spares, for_requests, out_of_memory
 from backend.jobs.tasks import internal, write_log
 from backend.settings import Settings
 from backend.store.db import Database
 
 RETRY_AFTER = 5  # seconds a client is told to wait when all slots are taken
-RUNS = 50  # requests a process serves before it is replaced
 TIMEOUT = 30 * 60.0  # seconds after which a request belongs into a batch job
 
 
@@ -28,12 +27,13 @@ class SyncPool:
     Parameters
     ----------
     settings, database : the service's own
+    spares : processes started before, of `backend.jobs.process.for_requests`
     """
 
-    def __init__(self, settings: Settings, database: Database):
+    def __init__(self, settings: Settings, database: Database, spares: Spares | None = None):
         self._settings, self._database = settings, database
         self._slots = BoundedSemaphore(settings.sync_slots)
-        self._spares = Spares(settings, runs=RUNS)
+        self._spares = spares or for_requests(settings)
 
     def warm(self) -> None:
         """Start a process now, so that the first request does not wait for its imports."""
