@@ -15,7 +15,6 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes.callback import LabeledArray
-from processes.errors import ProcessError
 
 
 def decoded_dtype(data: xr.DataArray) -> np.dtype:
@@ -66,8 +65,12 @@ def of_nothing(reducer: Callable[..., Any], data: xr.DataArray, dimension: str, 
     floating = np.float64 if decoded_dtype(data) == np.float64 else np.float32
     try:
         value = answer(_ask(reducer, nothing, context), (1,))[0]
-    except (ProcessError, ValueError, IndexError, TypeError, ZeroDivisionError, RuntimeError):
-        value = np.nan  # a reducer that has no answer for nothing (the maximum of no values) means nodata
+    except MemoryError:
+        raise
+    except Exception:
+        # A reducer that has no answer for nothing (the maximum of no values) means nodata. How it says so is its own
+        # matter: user code raises what it likes, and a service wraps that.
+        value = np.nan
     value = np.asarray(value)
     return value.astype(floating) if value.dtype.kind == "f" else value
 

@@ -31,4 +31,7 @@ class Toy:
         exec(call.source, names)
         given = data if isinstance(data, xr.DataArray) else getattr(data, "values", data)
         labels = data.labels if isinstance(data, LabeledArray) else None
-        return names["apply"](given, {**call.context, "labels": labels})
+        try:
+            return names["apply"](given, {**call.context, "labels": labels})
+        except Exception as error:  # the user's mistake, whatever it is
+            raise ProcessError("UdfFailed", f"{type(error).__name__}: {error}") from error
