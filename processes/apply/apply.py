@@ -37,24 +37,25 @@ def apply(data: xr.DataArray, process: Callback, context: Any = None) -> xr.Data
     return without_nodata(map_blocks(on_block, data, dtype=dtype))
 
 
-def _apply_to_both(
+def _apply_to_each(
     data: xr.DataArray, process: Callback, dimension: str, target: str, context: Any, env: Env | None
 ) -> xr.DataArray:
     """`apply_dimension` where the target dimension has several labels."""
+    apart, joined = "__values__", "__joined__"
+    result = apply_dimension(data, process, dimension, apart, context=context)
     (env or Env()).log(
-        "warning",
-        f"apply_dimension: '{target}' has {data.sizes[target]} labels, whose values along '{dimension}' were taken "
-        "together. To keep them apart, name a new target dimension and use flatten_dimensions afterwards.",
+        "info",
+        f"apply_dimension: '{target}' had {data.sizes[target]} labels; for each the {result.sizes[apart]} values computed "
+        f"from '{dimension}' follow one another in '{target}'.",
     )
-    joined = "__joined__"
-    together = flatten_dimensions(data, [target, dimension], joined)
-
-    def unlabelled(*, data: LabeledArray, context: Any) -> Any:
-        return process(data=LabeledArray(data.values), context=context)
-
-    result = apply_dimension(together, unlabelled, joined, context=context)
-    result = result.rename({joined: target}).transpose(*(d for d in data.dims if d != dimension))
-    return cubes.like(result.assign_coords({target: list(range(result.sizes[target]))}), data, dims=cubes.kinds(data))
+    result = flatten_dimensions(result, [target, apart], joined).rename({joined: target})
+    result = result.assign_coords({target: list(range(result.sizes[target]))})
+    order = [d for d in data.dims if d != dimension]
+    kinds = {d: k for d, k in cubes.kinds(data).items() if d != dimension}
+    result = cubes.like(result.transpose(*order), data, dims=kinds)
+    if kinds[target] == cubes.BANDS:
+        result.attrs.pop("band_info", None)
+    return without_nodata(result)
 
 
 def without_nodata(data: xr.DataArray) -> xr.DataArray:
@@ -91,16 +92,18 @@ def apply_dimension(
     Labels stay where source and target are the same dimension and the number of values is unchanged, else they are
     0, 1, 2 ... How many values come out is found on one pixel, so it may not depend on the values.
 
-    The definition leaves open what becomes of a target dimension that has several labels, but rules that it has as many
-    labels afterwards as values were computed. So the callback gets the values of all of them as one array, without
-    labels, and the log warns. Raises ``DimensionNotAvailable``.
+    A target dimension of one label takes the values in. If it has several, the callback is called for each of them as
+    always, and what it computes replaces them: the values of the first label, then of the second, and so on. (The
+    definition rules out that they stay beside the values, and that there are fewer labels than values computed; clients
+    count on this order when they name the statistics of each band with rename_labels.)
+    Raises ``DimensionNotAvailable``.
     """
     cubes.require(data, dimension)
     target = target_dimension if target_dimension is not None else dimension
     if target != dimension and target in data.dims:
         kind = cubes.kind_of(data, target)
         if data.sizes[target] > 1:
-            return _apply_to_both(data, process, dimension, target, context, env)
+            return _apply_to_each(data, process, dimension, target, context, env)
         data = data.isel({target: 0}, drop=True)
     else:
         kind = cubes.kind_of(data, dimension) if target == dimension else cubes.OTHER

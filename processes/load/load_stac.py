@@ -12,16 +12,17 @@ import pystac
 import xarray as xr
 
 from processes import cube as cubes
+from processes.blocks import blocks_of
 from processes.combine.dimensions import drop_dimension, rename_dimension
 from processes.demand import WGS84_NAME, Demand
-from processes.env import Env
+from processes.env import Env, LoadReport
 from processes.errors import ProcessError, parameter_invalid
 from processes.extents import box_in, parse_interval
 from processes.load.described import is_instant, narrowed, open_described, whole_file
 from processes.load.fetch import Fetcher, shown
 from processes.load.load_collection import conditions, cube_of_items, space_of
 from processes.load.rasters import LABEL
-from processes.load.source import instant_of
+from processes.load.source import WORKING_FACTOR, instant_of
 from processes.load.stac_items import Converter
 from processes.load.stac_search import Found, Query, absolute, as_item, find
 from processes.mask.mask_polygon import mask_polygon
@@ -144,6 +145,8 @@ def _cube(
     if described is not None and (asset := whole_file(documents, described)) is not None:
         data = open_described(converter.stored(documents[0], asset), described, [str(d.get("id")) for d in documents])
         data = narrowed(data, own, bands)
+        if env.ledger is not None:
+            env.ledger.append(_report(shown(url), documents, data))
         return (
             mask_polygon(data, {"type": "GeometryCollection", "geometries": list(geometries)}) if geometries else data
         )
@@ -168,6 +171,12 @@ def _cube(
     if labels and not static:
         data = data.assign_coords(t=[labels.get(v, _text(v)) for v in data["t"].values])
     return _as_described(data, described) if described is not None else data
+
+
+def _report(name: str, documents: Sequence[Mapping[str, Any]], data: xr.DataArray) -> LoadReport:
+    block = int(np.prod([max(c) for c in data.chunks or ()])) * data.dtype.itemsize * WORKING_FACTOR
+    ids = tuple(str(d.get("id")) for d in documents)
+    return LoadReport(name, ids, int(data.size), int(data.nbytes), blocks_of(data), block)
 
 
 def _inside(item: pystac.Item, own: Demand) -> bool:

@@ -124,7 +124,7 @@ CUBES: dict[str, tuple[str, str, str]] = {
     ),
     "apply_dimension": (
         "Run a process along a dimension",
-        "Calls `process` on every array along a dimension. Its length may change; new labels are numbered unless the length stays.",
+        "Calls `process` on every array along a dimension. Its length may change; new labels are numbered unless the length stays. In a target dimension of several labels, what is computed for each label follows one another, numbered.",
         "The cube with the new values.",
     ),
     "apply_neighborhood": (

@@ -188,22 +188,33 @@ def test_apply_dimension_labels() -> None:
 
 @pytest.mark.parametrize("chunking", ["numpy", "everything"])
 def test_apply_dimension_into_a_dimension_with_several_labels(chunking: str) -> None:
-    """As many labels as values were computed, from the values of all labels, and the log says so."""
+    """Two statistics over time for each of three bands become six bands, band by band, and the log says so."""
     told: list[str] = []
     env = Env(sink=lambda level, message, **_: told.append(f"{level} {message}"))
     array = values()
 
     def extremes(data: Any, context: Any = None) -> np.ndarray:
+        assert data.dimension == "t" and len(data.labels) == array.shape[0]
         return np.stack([np.fmin.reduce(data.values), np.fmax.reduce(data.values)])
 
-    got = apply_dimension(Make(chunking)(array), extremes, "t", "bands", env=env)
+    make = Make(chunking)
+    got = apply_dimension(make(array), extremes, "t", "bands", env=env)
     assert got.dims == ("bands", "y", "x")
-    assert cubes.labels(got, "bands") == [0, 1]
+    assert cubes.labels(got, "bands") == list(range(6))
     assert cubes.kind_of(got, "bands") == cubes.BANDS
-    flat = array.reshape(-1, *array.shape[2:])
-    np.testing.assert_array_equal(computed(got), np.stack([np.fmin.reduce(flat), np.fmax.reduce(flat)]))
-    assert len(told) == 1
-    assert told[0].startswith("warning apply_dimension: 'bands' has 3 labels")
+    low, high = np.fmin.reduce(array), np.fmax.reduce(array)
+    np.testing.assert_array_equal(computed(got), np.stack([low, high], axis=1).reshape(6, *array.shape[2:]))
+    assert told == [
+        "info apply_dimension: 'bands' had 3 labels; for each the 2 values computed from 't' follow one another in 'bands'."
+    ]
+    over_bands = apply_dimension(make(array), extremes_of_any, "bands", "t")
+    assert over_bands.dims == ("t", "y", "x") and cubes.kind_of(over_bands, "t") == cubes.TEMPORAL
+    low, high = np.fmin.reduce(array, axis=1), np.fmax.reduce(array, axis=1)
+    np.testing.assert_array_equal(computed(over_bands), np.stack([low, high], axis=1).reshape(12, *array.shape[2:]))
+
+
+def extremes_of_any(data: Any, context: Any = None) -> np.ndarray:
+    return np.stack([np.fmin.reduce(data.values), np.fmax.reduce(data.values)])
 
 
 def test_apply_dimension_of_a_constant_array() -> None:

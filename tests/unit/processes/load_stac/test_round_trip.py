@@ -148,11 +148,12 @@ def test_results_with_further_dimensions_or_without_place(make: Any, format: str
 @pytest.mark.parametrize("format", ["netCDF", "Zarr"])
 def test_part_of_a_result_with_further_dimensions(format: str, tmp_path: Path) -> None:
     data = spatial_last(seasons())
-    env = replace(Env(), results=Stored(data, format, tmp_path / "job"))
+    env = replace(Env(), results=Stored(data, format, tmp_path / "job"), ledger=[])
     box = {"west": WEST + 10, "east": WEST + 50, "south": SOUTH + 20, "north": SOUTH + 60, "crs": CRS}
     got = load_result("j1", box, ["2020-02-01", "2020-03-01"], ["B3"], env=env)
     expected = data.sel(bands=["B3"]).isel(t=[1], x=slice(1, 5), y=slice(2, 6))
     assert got.dims == data.dims and got.sizes == expected.sizes
+    assert env.ledger is not None and env.ledger[0].pixels == expected.size
     np.testing.assert_array_equal(got.compute(scheduler="sync").values, expected.compute(scheduler="sync").values)
 
 
