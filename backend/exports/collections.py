@@ -42,7 +42,9 @@ class UserCollections:
         """Ids, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(unquote(p.name) for p in self.root.iterdir() if (p / DESCRIBED).is_file())
+        # folders that are being deleted begin with a dot, which ids never do here
+        found = (p for p in self.root.iterdir() if not p.name.startswith("."))
+        return sorted(unquote(p.name) for p in found if (p / DESCRIBED).is_file())
 
     def folder(self, id: str) -> Path:
         return self.root / quote(id, safe="").replace(".", "%2E")
