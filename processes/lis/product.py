@@ -8,22 +8,28 @@ _QCFLAGS .tif`` (uint8, nodata 255 but for the bit fields); ``_MTD.json``, ``_MT
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import dask
 import numpy as np
 import pystac
 import rasterio
+import xarray as xr
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
+from processes import cube as cubes
+from processes.errors import parameter_invalid
 from processes.lis.cubes import BAND_INFO
 from processes.lis.params import FILL
 
 COLLECTION, FAMILY, VERSION = "LIS_SNOW", "lis_snow", "1.1"
+CONSTELLATIONS = {"s2": "sentinel-2", "l8": "landsat", "take5": "spot"}  # by how a sensor's id begins
 BIT_FIELDS = ("EXPERT", "QCFLAGS")
 TITLES = {k: str(v["description"]) for k, v in BAND_INFO.items()} | {
     "QCFLAGS": "bits: 1 sun too low, 2 sun tangent, 4 water, 8 tree cover above 90 %, 16 snow where the cloud mask is set, "
@@ -50,13 +56,19 @@ def product_name(item: pystac.Item) -> str:
 
 
 def write_product(
-    folder: Path, source: pystac.Item, grid: GeoBox, layers: Mapping[str, np.ndarray], meta: Mapping[str, Any]
+    folder: Path,
+    source: pystac.Item,
+    grid: GeoBox,
+    layers: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    derived_from: Sequence[str] = (),
 ) -> pystac.Item:
-    """Write a product below ``folder`` and return its item (also written into it)."""
+    """Write a product below ``folder`` and return its item (also written into it); ``derived_from``: default ``source``."""
     name = product_name(source)
     home = folder / name
     home.mkdir(parents=True)
     item = _item(name, source, grid, meta)
+    item.properties["tuile:derived_from"] = list(derived_from) or [source.id]
     for layer, values in layers.items():
         path = home / f"{name}_{layer}.tif"
         write_raster(path, values, grid, None if layer in BIT_FIELDS else FILL, TITLES[layer])
@@ -68,6 +80,46 @@ def write_product(
         item.add_asset(suffix.replace(".", "_"), pystac.Asset(str(path), media_type=media, roles=["metadata"]))
     (home / f"{name}.json").write_text(json.dumps(_relative(item, home)))
     return item
+
+
+def write_cube(data: xr.DataArray, folder: Path, *, tile: str = "CUBE") -> list[pystac.Item]:
+    """Write every date of a cube of `processes.lis.lis_snow` as a product of its own, which the catalogue ingests.
+
+    Parameters
+    ----------
+    data : the cube, lazy or not; each date is computed once, with its metadata
+    folder : where the products' folders are made
+    tile : name of the place, part of the products' names: letters, digits, ``_``
+
+    Returns
+    -------
+    Items of collection ``LIS_SNOW``, in order of dates. There is no layer QCFLAGS, which cubes do not carry.
+
+    Raises
+    ------
+    ProcessError
+        ``ProcessParameterInvalid`` for a cube that is not one of `lis_snow` with dates, and for a tile name that is none.
+    """
+    about, time = data.attrs.get("lis"), cubes.dim_of(data, cubes.TEMPORAL)
+    if about is None or time is None or len(about["per_date"]) != data.sizes[time]:
+        raise parameter_invalid("data", "the cube is not a whole result of lis_snow with dates.")
+    if not re.fullmatch(r"\w+", tile):
+        raise parameter_invalid("tile", f"'{tile}' is no name of letters and digits.")
+    band, (y, x), grid = cubes.bands_dim(data), cubes.spatial_dims(data), cubes.geobox_of(data)
+    footprint = grid.footprint("EPSG:4326")
+    family = next((v for k, v in CONSTELLATIONS.items() if about["sensor"].startswith(k)), None)
+    common = {k: about[k] for k in ("mode", "sensor", "extent_used")}
+    items = []
+    for k, label in enumerate(cubes.labels(data, time)):
+        plane = data.isel({time: k}).transpose(band, y, x)
+        values, meta = dask.compute(plane.data, about["per_date"][k])
+        when = np.datetime64(label, "us").item().replace(tzinfo=UTC)
+        known = {"constellation": family} if family else {}
+        source = pystac.Item(tile, footprint.json, list(footprint.boundingbox.bbox), when, known)
+        layers = dict(zip((str(n) for n in cubes.labels(data, band)), values))
+        ids = data.attrs.get("derived_from", ())
+        items.append(write_product(folder, source, grid, layers, {**common, **meta}, ids))
+    return items
 
 
 def write_raster(path: Path, values: np.ndarray, grid: GeoBox, nodata: int | None, title: str) -> None:
@@ -133,7 +185,6 @@ def _item(name: str, source: pystac.Item, grid: GeoBox, meta: Mapping[str, Any])
     item = pystac.Item(name, source.geometry, source.bbox, when, {k: v for k, v in properties.items() if v is not None})
     item.collection_id = COLLECTION
     item.stac_extensions = list(EXTENSIONS)
-    item.properties["tuile:derived_from"] = [source.id]
     return item
 
 
