@@ -68,14 +68,12 @@ class Picture(Output):
 
     def _png(self, painter: Painter) -> None:
         alpha = self._has_holes()
-        writer = PngWriter(self.path, self.raster.width, self.raster.height, painter.colours + alpha)
-        try:
+        with self.path.open("wb") as file:
+            writer = PngWriter(file, self.raster.width, self.raster.height, painter.colours + alpha)
             for y in range(0, self.raster.height, _ROWS):
                 painted = painter.paint(np.asarray(self.pixels[:, y : y + _ROWS]), alpha)
                 writer.write(np.moveaxis(painted, 0, -1))
-            writer.close()
-        finally:
-            writer.abandon()
+            writer.finish()
 
     def _jpeg(self, painter: Painter) -> None:
         import warnings

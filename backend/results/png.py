@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,25 +15,25 @@ _LEVEL = 2  # of ISA-L's 0 to 3: on a true-colour picture as small as zlib's 1
 
 
 class PngWriter:
-    """A PNG file (ISO/IEC 15948) of 8-bit pixels in the making.
+    """A PNG file (ISO/IEC 15948) of 8-bit pixels in the making, for pictures and map tiles.
 
     Written here because packing is most of what a picture costs: on a noisy picture ISA-L is some ten times as fast as
     the zlib behind GDAL and Pillow.
 
     Parameters
     ----------
-    path : file to write
+    file : open for writing; left open
     width, height : pixels
     channels : 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA
     """
 
-    def __init__(self, path: Path, width: int, height: int, channels: int):
+    def __init__(self, file: BinaryIO, width: int, height: int, channels: int):
         from isal import isal_zlib
 
         self.width, self.height, self.channels = width, height, channels
         self._packer: Any = isal_zlib.compressobj(_LEVEL)
         self._rows = 0
-        self._file = path.open("wb")
+        self._file = file
         self._file.write(_SIGNATURE)
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0))
 
@@ -51,17 +50,12 @@ class PngWriter:
         self._rows += rows
         self._data(self._packer.compress(lines))
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Complete the file. Raises ``ValueError`` where rows are missing."""
-        with self._file:
-            if self._rows != self.height:
-                raise ValueError(f"{self._rows} of {self.height} rows were written")
-            self._data(self._packer.flush())
-            self._chunk(b"IEND", b"")
-
-    def abandon(self) -> None:
-        """Close an unfinished file."""
-        self._file.close()
+        if self._rows != self.height:
+            raise ValueError(f"{self._rows} of {self.height} rows were written")
+        self._data(self._packer.flush())
+        self._chunk(b"IEND", b"")
 
     def _data(self, packed: bytes) -> None:
         if packed:
