@@ -174,7 +174,7 @@ def test_the_composite_has_the_bands_of_the_input(service, tmp_path):
 
 @pytest.mark.parametrize(
     ("process_id", "arguments", "collection", "bands"),
-    [("lis_snow", {}, "LIS_SNOW", ["SEB", "FSCTOC"]),
+    [("lis_snow", {}, "LIS_SNOW", ["SEB", "NDSI", "FSCTOC", "FSCOG", "QCTOC", "QCOG", "EXPERT"]),
      ("wasp_synthesis", {"date": DAY}, "SENTINEL2_L3A_WASP", ["B04", "B11", "FLG", "WGT", "DTS", "NCL"])],
 )  # fmt: skip
 def test_products_are_read_back_as_a_collection(service, tmp_path, process_id, arguments, collection, bands):
