@@ -77,3 +77,43 @@ def test_what_a_picture_cannot_be(tmp_path: Path, make_cube: MakeCube, options: 
         write([SaveResult(make_cube(size=(20, 20)), "PNG", options)], tmp_path)
     assert caught.value.code == "FormatUnsuitable"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("holes", [False, True])
+def test_many_rows_are_packed_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bands: int, holes: bool
+) -> None:
+    """A picture of more rows than are stretched at once, that waits on disk: decoders see what numpy computes."""
+    from processes import cube as cubes
+
+    rng = np.random.default_rng(4)
+    values = rng.normal(0.3, 0.2, (bands, 1300, 70)).astype("f4")
+    if holes:
+        values[0, 600:700, 10:20] = np.nan
+    data = cubes.cube(values, ("bands", "y", "x"), {"bands": list("abc"[:bands]), "y": -np.arange(1300.0), "x": np.arange(70.0)})  # fmt: skip
+    monkeypatch.setattr("backend.results.image._SMALL", 0)
+    [asset] = write([SaveResult(data, "PNG", {"min": 0, "max": 0.6})], tmp_path)
+    picture = np.asarray(Image.open(asset.path)).reshape(1300, 70, bands + holes)
+    share = np.clip((values.astype("f8") - 0) / 0.6, 0, 1)
+    gone = np.isnan(values).any(axis=0)
+    wanted = np.where(gone, 0, np.rint(np.nan_to_num(share) * 255)).astype("u1")
+    np.testing.assert_array_equal(picture[..., :bands], np.moveaxis(wanted, 0, -1))
+    if holes:
+        np.testing.assert_array_equal(picture[..., bands], np.where(gone, 0, 255))
+    assert [p.name for p in tmp_path.iterdir()] == ["openEO.png"]
+
+
+def test_the_encoder_refuses_what_does_not_fit() -> None:
+    import io
+
+    from backend.results.png import PngWriter
+
+    writer = PngWriter(io.BytesIO(), 4, 3, 3)
+    with pytest.raises(ValueError, match="does not fit"):
+        writer.write(np.zeros((1, 5, 3), "u1"))
+    writer.write(np.zeros((2, 4, 3), "u1"))
+    with pytest.raises(ValueError, match="does not fit"):
+        writer.write(np.zeros((2, 4, 3), "u1"))
+    with pytest.raises(ValueError, match="2 of 3 rows"):
+        writer.finish()
