@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ from backend.jobs.tasks import internal, write_log
 from backend.settings import Settings
 from backend.store.db import Database
 
-RETRY_AFTER = 5  # seconds a client is told to wait when all slots are taken
+WAIT = 3.0  # seconds a request waits for a slot before it is refused
+LINE = 6  # requests that may wait: each holds one of the API's threads
+RETRY_MOST = 60  # seconds a client is told to wait at most when it is refused
 TIMEOUT = 30 * 60.0  # seconds after which a request belongs into a batch job
 
 
@@ -33,6 +36,8 @@ class SyncPool:
     def __init__(self, settings: Settings, database: Database, spares: Spares | None = None):
         self._settings, self._database = settings, database
         self._slots = BoundedSemaphore(settings.sync_slots)
+        self._line = BoundedSemaphore(LINE)
+        self._seconds = 1.0  # what a request takes, lately
         self._spares = spares or for_requests(settings)
 
     def warm(self) -> None:
@@ -59,13 +64,15 @@ class SyncPool:
             The caller's mistakes; ``InfrastructureBusy`` (503, ``Retry-After``) where no slot is free;
             ``RequestTimeout``; ``MemoryExceeded``; ``Internal``.
         """
-        if not self._slots.acquire(blocking=False):
+        if not self._slot():
+            wait = self._retry_after()
             raise OpenEOError(
                 "InfrastructureBusy",
                 f"All {self._settings.sync_slots} slots for synchronous requests are taken. Try again in "
-                f"{RETRY_AFTER} seconds, or create a batch job.",
-                headers={"Retry-After": str(RETRY_AFTER)},
+                f"{wait} seconds, or create a batch job.",
+                headers={"Retry-After": str(wait)},
             )
+        began = time.monotonic()
         folder = (self._settings.data_dir / "sync" / request_id).absolute()
         done = False
         try:
@@ -77,9 +84,27 @@ class SyncPool:
         except OSError as error:
             raise storage_failure(error) from error
         finally:
+            self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
             self._slots.release()
             if not done:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _slot(self) -> bool:
+        """Take a slot. Where none is free a few requests wait a little, so that short ones follow one another without the
+        pause a refused client makes."""
+        if self._slots.acquire(blocking=False):
+            return True
+        if not self._line.acquire(blocking=False):
+            return False
+        try:
+            return self._slots.acquire(timeout=WAIT)
+        finally:
+            self._line.release()
+
+    def _retry_after(self) -> int:
+        """Seconds until those who wait now are likely to be served; spread, so that the refused do not return at once."""
+        likely = self._seconds * LINE / self._settings.sync_slots
+        return min(max(1, round(likely * random.uniform(0.5, 1.5))), RETRY_MOST)
 
     def _compute(self, request: GraphRequest, folder: Path, request_id: str, level: str) -> SyncResult:
         entries: list[Log] = []

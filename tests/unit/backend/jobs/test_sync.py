@@ -83,12 +83,27 @@ def test_full_pool_says_when_to_come_back_and_killed_process_is_replaced(pool: S
     with pytest.raises(OpenEOError) as busy:
         ask(pool, site, "add", "busy", x=1, y=1)
     assert busy.value.code == "InfrastructureBusy" and busy.value.status == 503
-    assert busy.value.headers["Retry-After"] == "5" and idle.pid in before
+    assert 1 <= int(busy.value.headers["Retry-After"]) <= 60 and idle.pid in before
     os.kill(idle.pid, signal.SIGKILL)
     thread.join(10)
     assert raised and raised[0].code == "Internal" and "SIGKILL" in raised[0].message
     result = ask(pool, site, "add", "after", x=1, y=1)
     assert result.assets[0].path.read_text() == "2"
+
+
+def test_requests_that_find_no_slot_wait_a_little(pool: SyncPool, site: Site) -> None:
+    """Several users at once with short requests: none is refused, though one slot computes."""
+    found: list[object] = []
+
+    def short(n: int) -> None:
+        found.append(ask(pool, site, "add", f"short-{n}", x=n, y=1).assets[0].path.read_text())
+
+    threads = [threading.Thread(target=short, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(found) == ["1", "2", "3", "4"]
 
 
 def test_processes_the_kernel_kills_for_memory(pool: SyncPool, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
