@@ -69,10 +69,12 @@ class Process:
     pure: bool = True  # False: equal nodes are not one (random, inspect, run_udf)
     spec_file: Path | None = None
     prepare: Prepare | None = None
+    told: Callable[[dict[str, Any]], dict[str, Any]] | None = None  # adds to the words what is installed here
 
     @cached_property
     def spec(self) -> dict[str, Any]:
-        return json.loads((self.spec_file or SPECS / f"{self.id}.json").read_text())
+        written = json.loads((self.spec_file or SPECS / f"{self.id}.json").read_text())
+        return self.told(written) if self.told is not None else written
 
     @cached_property
     def wants_env(self) -> bool:
@@ -103,6 +105,7 @@ def process(
     pure: bool = True,
     spec: Path | None = None,
     prepare: Prepare | None = None,
+    told: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the implementation of a process; the function itself is returned unchanged."""
 
@@ -113,7 +116,7 @@ def process(
             raise RuntimeError(
                 f"process '{name}' is implemented in {before.function.__module__} and {function.__module__}"
             )
-        _found[name] = Process(name, function, demand, merge, pure, spec, prepare)
+        _found[name] = Process(name, function, demand, merge, pure, spec, prepare, told)
         return function
 
     return register

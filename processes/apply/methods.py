@@ -50,31 +50,51 @@ def methods(kind: str) -> list[str]:
 
 def _chosen(kind: str, name: str | None, parameter: str = "method") -> Method:
     known = methods(kind)
-    if name is None and known:
+    if not known:
+        raise ProcessError(
+            "FeatureUnsupported",
+            f"No method of {kind} is installed on this service. Its operator can install a package that brings one.",
+            parameter=parameter,
+        )
+    if name is None:
         return _methods[kind][known[0]]
     by_name = {k.lower(): k for k in known}
-    if name is not None and name.lower() in by_name:
-        return _methods[kind][by_name[name.lower()]]
+    if str(name).lower() in by_name:
+        return _methods[kind][by_name[str(name).lower()]]
     raise ProcessError(
         "ProcessParameterUnsupported",
-        f"The method '{name}' of {kind} is not available here; available are: {', '.join(known) or 'none'}.",
+        f"The method '{name}' of {kind} is not available here; available are: {', '.join(known)}.",
         parameter=parameter,
         available=known,
     )
 
 
-@process()
+def with_methods(spec: dict[str, Any]) -> dict[str, Any]:
+    """A definition whose parameters say which methods there are here. The schema stays that of the standard, whose list
+    of names is of examples."""
+    kinds = {"method": spec["id"]} | {f"{kind}_method": kind for kind in KINDS}
+    parameters = []
+    for parameter in spec["parameters"]:
+        if (kind := kinds.get(parameter["name"])) is not None:
+            known = methods(kind)
+            told = f"{', '.join(known)} ({known[0]} where null)" if known else "none"
+            parameter = parameter | {"description": f"{parameter['description']} Available on this service: {told}."}
+        parameters.append(parameter)
+    return spec | {"parameters": parameters}
+
+
+@process(told=with_methods)
 def cloud_detection(
     data: xr.DataArray, method: str | None, options: Mapping[str, Any] | None = None, *, env: Env | None = None
 ) -> xr.DataArray:
     """Bands of cloud, shadow ... probabilities (0 to 1) of top-of-atmosphere reflectances.
 
-    Raises ``ProcessParameterUnsupported`` naming the methods there are.
+    Raises ``ProcessParameterUnsupported`` naming the methods there are, ``FeatureUnsupported`` where there is none.
     """
     return _chosen("cloud_detection", method)(data, dict(options or {}), env=env)
 
 
-@process()
+@process(told=with_methods)
 def atmospheric_correction(
     data: xr.DataArray,
     method: str | None,
@@ -85,13 +105,14 @@ def atmospheric_correction(
 ) -> xr.DataArray:
     """Surface reflectances of top-of-atmosphere reflectances.
 
-    Raises ``ProcessParameterUnsupported`` naming the methods there are, ``DigitalElevationModelInvalid``.
+    Raises ``ProcessParameterUnsupported`` naming the methods there are, ``FeatureUnsupported``,
+    ``DigitalElevationModelInvalid``.
     """
     correct = _chosen("atmospheric_correction", method)
     return correct(data, dict(options or {}), elevation_model=elevation_model, env=env)
 
 
-@process()
+@process(told=with_methods)
 def ard_surface_reflectance(
     data: xr.DataArray,
     atmospheric_correction_method: str,
@@ -104,7 +125,8 @@ def ard_surface_reflectance(
 ) -> xr.DataArray:
     """Surface reflectances with nodata under clouds and shadows, and the bands of the cloud detection beside.
 
-    Raises ``ProcessParameterUnsupported`` naming the methods there are, ``DigitalElevationModelInvalid``.
+    Raises ``ProcessParameterUnsupported`` naming the methods there are, ``FeatureUnsupported``,
+    ``DigitalElevationModelInvalid``.
     """
     correct = _chosen("atmospheric_correction", atmospheric_correction_method, "atmospheric_correction_method")
     detect = _chosen("cloud_detection", cloud_detection_method, "cloud_detection_method")
