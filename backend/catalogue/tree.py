@@ -71,11 +71,13 @@ class Tree:
         except BadXml as error:
             raise Rejected(self.root, f"{name}: {error}") from None
 
-    def check_arrival(self, listed: Iterable[str], group: Callable[[str], str | None]) -> None:
+    def check_arrival(
+        self, listed: Iterable[str], group: Callable[[str], str | None], core: Callable[[str], bool] = lambda name: True
+    ) -> None:
         """Refuse a product that is still being copied, judged by the files its metadata lists.
 
-        A whole group (as ``group`` names it; None is not judged) may be left out by whoever keeps the archive. A group
-        that is there in part is a subset somebody chose, or a copy under way: it is taken once nothing has changed for
+        A whole group (as ``group`` names it; None is not judged) may be left out by whoever keeps the archive, or all of
+        its ``core``. A group that is there in part is a subset somebody chose, or a copy under way: it is taken once nothing has changed for
         `SETTLE` seconds. Raises `Rejected`.
         """
         groups: dict[str, list[str]] = {}
@@ -89,7 +91,8 @@ class Tree:
             raise Rejected(
                 self.root, f"none of the rasters its metadata lists is there (e.g. {next(iter(groups.values()))[0]})"
             )
-        partial = [n for k, gone in missing.items() if 0 < len(gone) < len(groups[k]) for n in gone]
+        kept = {k for k, names in groups.items() if any(core(n) and n in self.sizes for n in names)}
+        partial = [n for k in sorted(kept) for n in missing[k]]
         if partial and not self.archive and time.time() - self.changed < SETTLE:
             raise Rejected(self.root, f"the copy may not have finished: {len(partial)} rasters its metadata lists are missing "
                            f"(e.g. {partial[0]}); it is taken once nothing has changed for {SETTLE} s")  # fmt: skip

@@ -122,7 +122,7 @@ def _item(path: Path, tree: Tree, product: Element | None, prefix: str, tile_xml
             f"{(e.text or '').strip()}.jp2" for e in product.iter() if e.tag in ("IMAGE_FILE", "IMAGE_ID") and e.text
         ]
         tree.check_arrival(
-            [n for n in listed if n.startswith("GRANULE/") and (not several or n.startswith(prefix))], _group
+            [n for n in listed if n.startswith("GRANULE/") and (not several or n.startswith(prefix))], _group, _spectral
         )
     if not images:
         raise Rejected(path, "the product has no imagery")
@@ -149,9 +149,17 @@ def _item(path: Path, tree: Tree, product: Element | None, prefix: str, tile_xml
 
 
 def _group(name: str) -> str | None:
-    """L2A products are often kept at some resolutions only: what belongs together is one resolution."""
+    """L2A products are often kept at some resolutions only: what belongs together is one resolution, without its picture."""
+    if "_TCI" in name:
+        return None
     found = RESOLUTION_FOLDER.search(name)
     return found[0] if found else "IMG_DATA"
+
+
+def _spectral(name: str) -> bool:
+    """A spectral band, not a layer that is often kept alone (SCL)."""
+    found = IMAGE.fullmatch(name)
+    return found is not None and found["band"].upper() in SENTINEL2
 
 
 def _facts(path: Path, product: Element | None, tile: Element) -> dict[str, Any]:

@@ -159,3 +159,13 @@ def test_a_copy_under_way_waits(catalogue: Catalogue, source: Path, tmp_path: Pa
     shutil.copytree(source, tmp_path / "a" / source.name, ignore=shutil.ignore_patterns("MSK_*", "*_B1*.jp2"))
     (rejected,) = catalogue.ingest([tmp_path / "a"]).rejected
     assert "copy may not have finished: 3 rasters" in rejected.reason
+
+
+def test_a_resolution_left_out_but_for_its_classification(catalogue: Catalogue, shared: Path, tmp_path: Path) -> None:
+    """A choice, not a copy under way: the classification comes at 20 m, the bands that are kept at 60 m."""
+    real = next((shared / "data" / "s2_l2a_safe_T29UNU_20221005").glob("*.SAFE"))
+    shutil.copytree(real, tmp_path / "a" / real.name)
+    assert catalogue.ingest([tmp_path / "a"]).rejected == []
+    next((tmp_path / "a").rglob("*_B03_60m.jp2")).unlink()
+    (rejected,) = catalogue.ingest([tmp_path / "a"]).rejected
+    assert "copy may not have finished: 1 rasters" in rejected.reason
