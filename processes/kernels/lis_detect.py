@@ -259,6 +259,7 @@ def _row(
             toc = mixture[1 if dim else 2 if v & ALLC else 0, i, j]
         if plus:
             snow = snow and toc > 0
+            percent = min(percent, 100)  # more comes of negative SWIR, and would read as a code
         unsure = shade and not p1 and not p2 and not plus
         if unsure:
             toc = 100

@@ -27,7 +27,7 @@ from processes.lis.line import (
     snow_line_of_bins,
 )
 from processes.lis.mixture import law_of_scene
-from processes.lis.params import MODES, NODATA, Params, Sensor, cloud_table, geo_table
+from processes.lis.params import C_ALL, C_HIGH, C_SHADOW, MODES, NODATA, Params, Sensor, cloud_table, geo_table
 
 REGION = 256  # pixels per side of a region with its own snow line (5 km at 20 m)
 BANDS = LAYERS[:7]
@@ -134,6 +134,8 @@ def first(block: Block, r: Rules) -> np.ndarray:
     p, multi = r.params, r.sensor.multi
     state = np.empty(block.shape, np.uint8)
     table = cloud_table(r.sensor, block.cloud.dtype)
+    if r.plus:  # on every sensor shadows and high clouds hide the ground
+        table |= ((table & (C_SHADOW | C_HIGH)) != 0) * np.uint8(C_ALL)
     first_pass(
         block.green, block.red, block.swir, block.cloud, table, p.ndsi_pass1, p.red_pass1 * multi,
         p.red_backtocloud * multi, r.plus, state,
