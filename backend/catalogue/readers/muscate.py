@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 import pystac
 
 from backend.catalogue import build
+from backend.catalogue.bands import padded
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Rejected
 from backend.catalogue.tree import Tree, open_tree
@@ -23,6 +24,7 @@ SUN = (
     GEOMETRY + "Angles_Grids_List/Sun_Angles_Grids/Zenith/Values_List/VALUES",
     GEOMETRY + "Mean_Value_List/Sun_Angles/ZENITH_ANGLE",
 )
+PER_BAND = "Band_Viewing_Incidence_Angles_Grids_List"
 VIEW = (
     GEOMETRY
     + "Angles_Grids_List/Viewing_Incidence_Angles_Grids_List//Viewing_Incidence_Angles_Grids/Zenith/Values_List/VALUES",
@@ -165,6 +167,7 @@ def metadata_assets(tree: Tree, root: Element, assets: dict[str, pystac.Asset], 
     href = tree.href(tree.first(r"[^/]*_MTD_ALL\.xml") or "")
     sun, view = (any(to_number((e.text or "").split(" ")[0]) is not None for p in paths for e in root.findall(p)) for paths in (SUN, VIEW))  # fmt: skip
     names = [n for n, told in (("SZA", sun), ("SAA", sun), ("VZA", view), ("VAA", view)) if told]
-    assets["MTD_ALL"] = build.angles_asset(href, finest, "muscate", names) if names else build.plain_asset(href)
+    own = dict.fromkeys(padded(e.get("band_id") or "") for e in root.iter(PER_BAND) if e.find(".//VALUES") is not None)
+    assets["MTD_ALL"] = build.angles_asset(href, finest, "muscate", names, own) if names else build.plain_asset(href)
     if look := tree.first(r"[^/]*_QKL_ALL\.jpe?g"):
         assets["quicklook"] = build.plain_asset(tree.href(look), roles=("thumbnail",), media_type="image/jpeg")
