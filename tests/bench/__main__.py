@@ -32,7 +32,7 @@ from tests.bench.workloads import TITLES, describe_files, specification
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = 8.0  # seconds of wall above which a peer's first run is its only one
 LIMIT = 150.0  # seconds of wall above which a contender is ended
-BUDGET = 540.0  # seconds after which peers take no further turns, so that the whole ends within twelve minutes
+BUDGET = 330.0  # seconds after which peers take no further turns, so that the whole ends within twelve minutes
 FEW = ("decode", "ours", "odc-stac+xarray")  # who is measured on the second archive, and by --quick
 HEADER = """ratio_to_decode  = CPU seconds of ours / CPU seconds of decoding the same bytes with rasterio
 ratio_to_odcstac = CPU seconds of odc-stac+xarray / CPU seconds of ours (how many times less CPU ours takes)"""
@@ -45,8 +45,8 @@ def main() -> None:
             _other_command(name, options)
     cache, began = Path(options.cache), time.monotonic()
     print(f"{report.machine()}\n{HEADER}\n", flush=True)
-    passes = []
-    for n, compression in enumerate(options.compressions):
+    passes: list[dict[str, Any]] = []
+    for n, compression in enumerate(options.compressions if set(options.only) & set(TITLES) else ()):
         spec = described(options, compression)
         chosen = [c for c in _chosen(options, cache) if n == 0 or c.name in FEW]
         passes.append(_pass(chosen, spec, options, began))
@@ -56,9 +56,9 @@ def main() -> None:
             told = others.run(other, cache / "logs")
             report.print_other(told)
             elsewhere.append(told)
-    if options.docs:
+    if options.docs and passes:
         report.write(passes, elsewhere, ROOT / "docs", options.command)
-    ratios = {r["workload"]: report.ratios(r) for r in passes[0]["results"]}
+    ratios = {r["workload"]: report.ratios(r) for one in passes[:1] for r in one["results"]}
     failed = _judge(ratios, options) if options.quick else 0
     print(f"{time.monotonic() - began:.0f} s in all")
     for workload in ("W1", "W2", "W3"):

@@ -19,19 +19,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Other:
-    """``figures``: name and pattern (one group, the last match counts) of what is picked from the text."""
+    """``figures``: name and pattern (one group, the last match counts) of what is picked from the text; without them the
+    last line is JSON, of which ``wanted`` (all where empty) is taken, names of nested values joined by spaces."""
 
     workload: str
     title: str
     module: str
     arguments: tuple[str, ...] = ()
     figures: tuple[tuple[str, str], ...] = ()
-    limit: float = 150.0  # seconds
+    wanted: tuple[str, ...] = ()
+    limit: float = 200.0  # seconds
 
 
 NUMBER = r"([0-9.]+)"
 OTHERS = [
-    Other("W5", "256 x 256 XYZ tile through HTTP, cold, warm and ten at once", "tests.bench.tiles", ("2048",)),
+    Other("W5", "256 x 256 XYZ tiles through HTTP, milliseconds", "tests.bench.tiles", ("--size", "1024"), wanted=(
+        "rgb cold", "rgb drawn median", "rgb drawn p95", "rgb drawn10 median", "rgb drawn10 p95", "rgb kept p95", "rgb kept10 p95",
+        "ndvi drawn p95", "composite drawn p95", "composite drawn10 p95")),
     Other(
         "W6", "WASP synthesis, 10 dates x 10 bands, from files to a product", "tests.bench.wasp",
         ("--size", "1098", "--dates", "10", "--tile-size", "10980"),
@@ -76,7 +80,8 @@ def figures(other: Other, text: str) -> dict[str, Any]:
         return {name: float(m[-1]) for name, m in matches.items() if m}
     for line in reversed(text.splitlines()):
         if line.startswith("{"):
-            return _flat({k: v for k, v in json.loads(line).items() if k != "workload"})
+            told = _flat({k: v for k, v in json.loads(line).items() if k != "workload"})
+            return {k: v for k, v in told.items() if k in other.wanted} if other.wanted else told
     return {}
 
 
