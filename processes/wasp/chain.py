@@ -26,7 +26,7 @@ from processes.stages import ProductChain, Task, chain, make_task
 from processes.wasp.composite import Options
 from processes.wasp.plan import make_plan, windows
 from processes.wasp.product import MASKS, Facts, Group, ProductWriter, file_band
-from processes.wasp.sources import SENTINEL2, Acquisition, Reader, Sensor, lead_sensor, sensor_of
+from processes.wasp.sources import SENTINEL2, VENUS_IN_MIX, Acquisition, Reader, Sensor, lead_sensor, sensor_of
 from processes.wasp.tile_blocks import do_block
 
 VERSION = "5"
@@ -129,6 +129,8 @@ def produce(task: Task, out: Path, env: Env) -> list[pystac.Item]:
     options = options_of(task.params)
     synthesis = date.fromisoformat(str(task.params["date"]))
     weights = task.params.get("sensor_weights") or {}
+    if options.mode == "wasp1":  # the program does not know VENuS by its name
+        weights = {"venus": VENUS_IN_MIX.weight, **weights}
     items = task.stac_items()
     mixed = len({sensor_of(item).name for item in items}) > 1
     acquisitions = tuple(Acquisition.of(item, weights, env, mixed=mixed) for item in items)
@@ -188,12 +190,12 @@ def _facts(
     acquisitions: Sequence[Acquisition], sensor: Sensor, synthesis: date, options: Options, groups: Sequence[Group],
     tile: str,
 ) -> Facts:  # fmt: skip
-    platforms = sorted({a.platform.upper().replace("-", "") for a in acquisitions if a.sensor.name == "sentinel-2"})
-    if sensor.name == "venus":
-        platform = "VENUS-XS"
-    else:
-        platform = platforms[0] if len(platforms) == 1 else "SENTINEL2X" if platforms else "LANDSAT8"
-    name = "T" + tile.split("-", 1)[-1] if "-" in tile else tile
+    family = [a for a in acquisitions if a.sensor.name == sensor.name]
+    platforms = sorted({a.platform.upper().replace("-", "").removesuffix("XS") for a in family})
+    several = {"sentinel-2": "SENTINEL2X", "landsat": "LANDSAT", "venus": "VENUS"}[sensor.name]
+    platform = platforms[0] if len(platforms) == 1 and platforms[0].startswith(several[:5]) else several
+    platform = "VENUS-XS" if platform == "VENUS" else platform
+    name = "T" + tile.removeprefix("MGRS-") if tile.startswith("MGRS-") else tile
     return Facts(
         f"{platform}_{synthesis:%Y%m%d}-000000-000_L3A_{name}_C_V1-0", platform, name, synthesis,
         tuple(a.day for a in acquisitions), tuple(a.id for a in acquisitions), options,

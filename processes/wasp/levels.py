@@ -27,7 +27,7 @@ from processes.wasp.composite import Block, guide_of
 
 TYPICAL_AOT = 0.2  # where a product does not tell
 
-WINDOWS, SIDE = 5, 80  # the sample: windows per axis, pixels
+WINDOWS, SIDE = 4, 100  # the sample: windows per axis, pixels
 PRIOR = (30.0, 300.0)  # standard deviation of o (DN) and k (DN per unit)
 NOISE = 60.0  # DN, of a pixel against its own mean
 INDEPENDENT = 0.02  # share of the samples that count as independent: neighbours share their errors

@@ -25,7 +25,7 @@ from processes.wasp import chain
 from processes.wasp.composite import Options
 from processes.wasp.cube_blocks import LAYERS, Layout, Work, synthesise_block
 from processes.wasp.rims import RimGrid
-from processes.wasp.sources import LANDSAT, VENUS
+from processes.wasp.sources import LANDSAT, VENUS_IN_MIX
 from processes.wasp.weights import CoarseGrid, coarse_step, date_weight
 
 
@@ -122,7 +122,7 @@ def scales_of(
     scales = []
     for day, platform in zip(days, platforms):
         name = next((n for n in ("landsat", "venus", "sentinel") if n in platform), "sentinel")
-        usual = LANDSAT.weight if name == "landsat" else VENUS.weight if name == "venus" and mixed else 1.0
+        usual = LANDSAT.weight if name == "landsat" else VENUS_IN_MIX.weight if name == "venus" and mixed else 1.0
         sensor = float(weights.get("sentinel-2" if name == "sentinel" else name, usual))
         away = (day - synthesis).days
         scales.append(date_weight(away, options.half_window, options.weighting, options.mode) * sensor)

@@ -5,6 +5,7 @@ Layout: Theia, "Sentinel-2 L3A product format" (MUSCATE). ``NCL``, the number of
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -234,6 +235,7 @@ class ProductWriter:
         root = ET.Element("Processing_Parameters")
         for key, value in {
             "MODE": options.mode, "DIRECTIONAL_CORRECTION": options.brdf, "ROBUST": str(options.robust).lower(),
+            "LEVEL": str(options.level).lower(),
             "SYNTHESIS_DATE": facts.synthesis.isoformat(), "HALF_WINDOW": str(options.half_window),
         }.items():  # fmt: skip
             _add(root, key, value)
@@ -253,23 +255,26 @@ class ProductWriter:
             footprint.json,
             list(footprint.boundingbox.bbox),
             day,
-            {
-                "start_datetime": f"{min(facts.dates).isoformat()}T00:00:00Z",
-                "end_datetime": f"{max(facts.dates).isoformat()}T23:59:59Z",
-                "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "platform": facts.platform.lower(),
-                "gsd": fine.resolution.x,
-                "processing:version": "1.0",
-                "eo:cloud_cover": self.share(CLOUD),
-                "eo:snow_cover": self.share(SNOW),
-                "grid:code": f"MGRS-{facts.tile.removeprefix('T')}",
-                "proj:code": f"EPSG:{_epsg(fine)}" if _epsg(fine) else None,
-                "derived_from": list(facts.inputs),
-                "tuile:family": FAMILY,
-                "tuile:datatake": f"{facts.platform}_{facts.synthesis.isoformat()}_L3A",
-                "tuile:product": f"{facts.platform}_{facts.synthesis:%Y%m%d}_L3A_{facts.tile}",
-                "tuile:dts": "doy" if facts.options.mode == "wasp1" else "days_since_2000",
-            },
+            _told(
+                {
+                    "start_datetime": f"{min(facts.dates).isoformat()}T00:00:00Z",
+                    "end_datetime": f"{max(facts.dates).isoformat()}T23:59:59Z",
+                    "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "platform": facts.platform.lower(),
+                    "gsd": fine.resolution.x,
+                    "processing:version": "1.0",
+                    "eo:cloud_cover": self.share(CLOUD),
+                    "eo:snow_cover": self.share(SNOW),
+                    "grid:code": f"MGRS-{facts.tile[1:]}" if re.fullmatch(r"T\d{2}[A-Z]{3}", facts.tile) else None,
+                    "tuile:zone": None if facts.tile.startswith("T") else facts.tile,
+                    "proj:code": f"EPSG:{_epsg(fine)}" if _epsg(fine) else None,
+                    "derived_from": list(facts.inputs),
+                    "tuile:family": FAMILY,
+                    "tuile:datatake": f"{facts.platform}_{facts.synthesis.isoformat()}_L3A",
+                    "tuile:product": f"{facts.platform}_{facts.synthesis:%Y%m%d}_L3A_{facts.tile}",
+                    "tuile:dts": "doy" if facts.options.mode == "wasp1" else "days_since_2000",
+                }
+            ),
             collection=COLLECTION,
         )
         for group in self.groups:
@@ -315,6 +320,10 @@ class ProductWriter:
             fields["proj:code"] = f"EPSG:{epsg}"
         media = "image/tiff; application=geotiff"
         item.add_asset(key, pystac.Asset(str(path), media_type=media, roles=["data"], extra_fields=fields))
+
+
+def _told(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in properties.items() if v is not None}
 
 
 def _add(parent: ET.Element, tag: str, value: str | None = None, **attributes: str) -> ET.Element:

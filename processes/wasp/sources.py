@@ -49,7 +49,7 @@ SENTINEL2 = Sensor("sentinel-2", SENTINEL2_BANDS, "B02", "B08", 1.0, {b: b for b
 LANDSAT = Sensor("landsat", SENTINEL2_BANDS, "B02", "B8A", 0.33, OLI_AS_SENTINEL2, True)
 # VENuS band of (nearly) the same wavelength, for mixes
 VENUS_AS_SENTINEL2 = {"B02": "B03", "B03": "B04", "B04": "B07", "B05": "B08", "B06": "B09", "B07": "B10", "B8A": "B11"}
-VENUS = Sensor("venus", VENUS_BANDS, "B03", "B11", 0.33, {b: b for b in VENUS_BANDS}, False)
+VENUS = Sensor("venus", VENUS_BANDS, "B03", "B11", 1.0, {b: b for b in VENUS_BANDS}, False)
 VENUS_IN_MIX = Sensor("venus", SENTINEL2_BANDS, "B02", "B8A", 0.33, VENUS_AS_SENTINEL2, False)
 
 

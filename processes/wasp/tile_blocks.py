@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from rasterio.windows import Window
 
+from processes.kernels.dn import take
 from processes.kernels.wasp_planes import classify_plane
 from processes.wasp.composite import CLOUD, NODATA, SNOW, WATER, Block, fallback, guide_of, guides, halved, synthesise
 from processes.wasp.levels import TYPICAL_AOT, known_aot
@@ -87,7 +88,8 @@ def _half_block(plan: Plan, group: Group, reader: Reader, window: Window, fine: 
         classify_plane(dn[t], cls[t] == CLOUD, cls[t] == WATER, cls[t] == SNOW, cls[t])
         cls[t][nothing] = 0
     guide, dark = (None if plane is None else halved(plane) for plane in (fine.guide, fine.dark))
-    blue = np.nan_to_num(halved(fine.blue, NODATA), nan=NODATA)
+    # blue decides by ``guide`` where there is one
+    blue = fine.blue if guide is not None else np.nan_to_num(halved(fine.blue, NODATA), nan=NODATA)
     block = Block(
         dn, cls, blue, halved(fine.weight), plan.factors[group.name],
         plan.factors["blue"], present, (int(window.row_off), int(window.col_off)),
@@ -124,7 +126,9 @@ class Aerosols:
         if dn.dtype == np.uint8:
             offset = np.float32(a.aot.offset_dn * a.aot.scale)
             codes = np.arange(256, dtype=np.float32) / np.float32(1 / a.aot.scale) + offset
-            return aerosol_weight(codes, weighting)[dn]
+            out = np.empty(dn.shape, np.float32)
+            take(np.ascontiguousarray(dn).reshape(-1), aerosol_weight(codes, weighting), out.reshape(-1))
+            return out
         return aerosol_weight((dn + a.aot.offset_dn) * a.aot.scale, weighting)
 
     def levels(self, name: str) -> np.ndarray:
