@@ -15,7 +15,7 @@ from backend.catalogue.readers import muscate
 
 FAMILY, COLLECTION = "wasp_l3a", "SENTINEL2_L3A_WASP"
 NAME = re.compile(
-    r"(?P<platform>SENTINEL2[A-DX]|VENUS(?:-XS)?)_(?P<when>\d{8}-\d{6}-\d{3})_L3A_(?P<tile>[\w-]+?)_(?P<writer>[CD])(?:_V(?P<version>[\d-]+))?"
+    r"(?P<platform>SENTINEL2[A-DX]|VENUS(?:-XS)?|LANDSAT[5789]?)_(?P<when>\d{8}-\d{6}-\d{3})_L3A_(?P<tile>[\w-]+?)_(?P<writer>[CD])(?:_V(?P<version>[\d-]+))?"
 )
 FLAGS = {"CLOUD": [1], "SNOW": [2], "WATER": [3]}  # 4 is land, 0 nodata
 
