@@ -81,6 +81,17 @@ class Channel:
         return tell
 
 
+def rehearse() -> None:
+    """Do what only a first request would otherwise wait for (0.3 s): the parser's imports, and those that numba makes when
+    it first loads a kernel."""
+    import numpy as np
+    import openeo_pg_parser_networkx.pg_schema  # noqa: F401  (the point is the import)
+
+    from processes.kernels.dn import scale_all
+
+    scale_all(np.ones((1, 1), "i2"), np.int16(0), True, np.float32(0), np.float32(1), np.empty((1, 1), "f4"))
+
+
 class Computer:
     """Runs requests. The catalogue and the database are opened once, for the first of them: a process that is started
     while the service still brings its database up to date must not see it half done."""
@@ -94,6 +105,7 @@ class Computer:
 
         processes()
         all_formats()
+        rehearse()
         self.settings, self.channel = settings, channel
 
     @cached_property
