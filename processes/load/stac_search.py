@@ -203,9 +203,23 @@ def _search(
         landing = fetcher.json(root)
         search = link(landing, "search", root)
         if search is not None and _conforms(landing, _FILTER):
-            parameters |= {"collections": str(collection["id"]), "filter-lang": "cql2-text", "filter": _cql(conditions)}
-            return list(_pages(fetcher.json(search, params=parameters), search, fetcher, query))
+            asked = {"collections": str(collection["id"]), "filter-lang": "cql2-text", "filter": _cql(conditions)}
+            page, body = _asked(landing, search, parameters | asked, fetcher)
+            return list(_pages(page, search, fetcher, query, body))
     return list(_pages(fetcher.json(items, params=parameters), items, fetcher, query))
+
+
+def _asked(
+    landing: Mapping[str, Any], search: str, parameters: Mapping[str, str], fetcher: Fetcher
+) -> tuple[Any, dict[str, Any] | None]:
+    """The first page of a search and, where it can only be posted, what was posted."""
+    methods = {str(e.get("method", "GET")).upper() for e in landing.get("links") or [] if e.get("rel") == "search"}
+    if "GET" in methods:
+        return fetcher.json(search, params=parameters), None
+    body: dict[str, Any] = {**parameters, "collections": [parameters["collections"]], "limit": PAGE}
+    if "bbox" in body:
+        body["bbox"] = [float(v) for v in body["bbox"].split(",")]
+    return fetcher.json(search, method="POST", body=body), body
 
 
 def _cql(conditions: Sequence[tuple[str, str, Any]]) -> str:
@@ -230,8 +244,10 @@ def _has_next(document: Mapping[str, Any]) -> bool:
     return any(e.get("rel") == "next" for e in document.get("links") or [])
 
 
-def _pages(page: Any, url: str, fetcher: Fetcher, query: Query) -> Iterator[dict[str, Any]]:
-    """Items of a page and of those after it."""
+def _pages(
+    page: Any, url: str, fetcher: Fetcher, query: Query, posted: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Items of a page and of those after it. A link that says ``merge`` changes only parts of what was ``posted``."""
     seen: set[str] = set()
     count = 0
     while True:
@@ -245,6 +261,8 @@ def _pages(page: Any, url: str, fetcher: Fetcher, query: Query) -> Iterator[dict
             return
         target, method = urljoin(url, after["href"]), str(after.get("method", "GET")).upper()
         body = after.get("body") if method == "POST" else None
+        if method == "POST" and (after.get("merge") or body is None):
+            body = {**(posted or {}), **(body or {})}
         mark = f"{method} {target} {body}"
         if mark in seen:
             return

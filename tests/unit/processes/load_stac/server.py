@@ -62,6 +62,7 @@ class Site:
 
     def __init__(self, folder: Path):
         self.folder, self.answers, self.requests = folder, {}, []
+        self.posted: dict[str, Answer] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
             [sys.executable, __file__, str(folder)],
@@ -89,6 +90,13 @@ class Site:
                     self.respond(302, b"", {"Location": f"http://{site.files}{self.path}"})
                 else:
                     self.respond(404, b"", {})
+
+            def do_POST(self) -> None:
+                parts = urlsplit(self.path)
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                site.requests.append((parts.path, body, dict(self.headers)))
+                answer = site.posted[parts.path](body)
+                self.respond(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

@@ -169,6 +169,27 @@ def test_properties_are_sent_where_the_api_filters_and_tested_anyway(site: Site,
     assert all(f == '"eo:cloud_cover" <= 10' for f in filters)
 
 
+def test_a_search_that_can_only_be_posted_is_posted_page_by_page(site: Site, env: Env) -> None:
+    items = series(site)
+    api(site, items, search=True)
+    landing = site.answers["/"]
+    site["/"] = {**landing, "links": [{"rel": "search", "href": "/posted", "method": "POST"}]}
+
+    def page(body: dict[str, Any]) -> dict[str, Any]:
+        at = body.get("page", 0)
+        after = {"rel": "next", "href": "/posted", "method": "POST", "body": {"page": at + 1}, "merge": True}
+        return {"type": "FeatureCollection", "features": [items[at]], "links": [after] if at + 1 < len(items) else []}
+
+    site.posted["/posted"] = page
+    area = {"west": WEST, "south": NORTH - 60, "east": WEST + 80, "north": NORTH, "crs": 32631}
+    data = load_stac(site.url("/collections/c"), area, properties={"eo:cloud_cover": AtMost()}, env=env)
+    assert cubes.plain_labels(data, "t") == list(DATES[:2])
+    bodies = [q for path, q, _ in site.requests if path == "/posted"]
+    assert len(bodies) == len(items)
+    for body in bodies:  # later pages repeat what was asked
+        assert body["collections"] == ["c"] and body["filter"] == '"eo:cloud_cover" <= 10' and len(body["bbox"]) == 4
+
+
 def test_item_search_address(site: Site, env: Env) -> None:
     api(site, series(site))
     data = load_stac(site.url("/search?collections=c"), temporal_extent=["2021-01-05", None], env=env)
