@@ -48,6 +48,10 @@ MASK = re.compile(
     r"(?:QI_DATA|qi)/(?:.*_)?(?:MSK_)?(?P<kind>DETFOO|QUALIT|SATURA|CLOUDS|CLASSI|DEFECT|NODATA|TECQUA)_(?:.*_)?(?P<band>B\d[\dA])(?:_MSI(?:L\d\w)?)?\.(?:jp2|gml)",
     re.IGNORECASE,
 )
+# forecast (FO) or reanalysis (RE) of CAMS; the oldest products call ECMWF's file ECMWFD and put the granule's name around
+METEOROLOGY = re.compile(
+    r"(?:AUX_DATA|auxiliary)/(?:.*_)?(?:AUX_)?(?P<kind>CAMS[A-Z]{2}|ECMWF[TD])(?:_\w+)?(?:\.\w+)?", re.IGNORECASE
+)
 PROBABILITIES = {"CLDPRB": "cloud probability", "SNWPRB": "snow probability"}
 
 
@@ -320,10 +324,12 @@ def _quality(path: Path, tree: Tree, prefix: str, assets: dict[str, pystac.Asset
                 )
         elif found := MASK.fullmatch(rest):
             sentinel2_masks.add(path, tree.href(name), found["kind"].upper(), found["band"].upper(), assets, grids)
-        elif match := re.fullmatch(r"(?:AUX_DATA|auxiliary)/(AUX_CAMSFO|AUX_ECMWFT|CAMSFO|ECMWFT)\w*", rest):
-            key = match[1] if match[1].startswith("AUX") else f"AUX_{match[1]}"
-            assets[key] = build.plain_asset(
-                tree.href(name), roles=("metadata", "atmosphere"), media_type="application/x-grib"
+        elif match := METEOROLOGY.fullmatch(rest):
+            kind = match["kind"].upper()
+            key = f"AUX_{kind}" if kind.startswith("CAMS") else "AUX_ECMWFT"
+            media = "application/x-grib"
+            assets.setdefault(
+                key, build.plain_asset(tree.href(name), roles=("metadata", "atmosphere"), media_type=media)
             )
         elif re.fullmatch(r"(?:QI_DATA/.*_PVI|preview)\.jp2", rest):
             assets["preview"] = build.plain_asset(tree.href(name), roles=("overview",))

@@ -169,3 +169,24 @@ def test_a_resolution_left_out_but_for_its_classification(catalogue: Catalogue, 
     next((tmp_path / "a").rglob("*_B03_60m.jp2")).unlink()
     (rejected,) = catalogue.ingest([tmp_path / "a"]).rejected
     assert "copy may not have finished: 1 rasters" in rejected.reason
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("AUX_DATA/AUX_ECMWFT", "AUX_ECMWFT"),
+        ("AUX_DATA/AUX_CAMSFO", "AUX_CAMSFO"),
+        ("AUX_DATA/AUX_CAMSRE", "AUX_CAMSRE"),
+        ("AUX_DATA/S2A_OPER_AUX_ECMWFD_EPA__20150813T120000_V20150813T120000", "AUX_ECMWFT"),
+        ("auxiliary/ECMWFT", "AUX_ECMWFT"),
+        ("auxiliary/CAMSFO", "AUX_CAMSFO"),
+    ],
+)
+def test_meteorology_of_all_baselines(source: Path, tmp_path: Path, file: str, key: str) -> None:
+    folder = tmp_path / "tile"
+    (folder / file).parent.mkdir(parents=True)
+    (folder / file).write_bytes(b"GRIB")
+    shutil.copy(next(source.rglob("MTD_TL.xml")), folder / "metadata.xml")
+    shutil.copy(next(source.rglob("IMG_DATA/*_B02.jp2")), folder / "B02.jp2")
+    (item,) = sentinel2_safe.read(folder)
+    assert item.assets[key].href == str(folder / file)
