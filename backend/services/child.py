@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from backend import serverlog
-from backend.jobs.child import Channel
+from backend.jobs.child import Channel, rehearse
 from backend.jobs.messages import Broken, Failed, Log
 from backend.services.messages import AboutRequest, BlockRequest, Drawn, Found, Spec, Unknown
 from backend.settings import Settings
@@ -31,6 +31,7 @@ class Painters:
 
     def __init__(self, settings: Settings):
         import dask
+        import dask.local
 
         from backend.catalogue import open_catalogue
         from backend.environment import Environments
@@ -41,7 +42,10 @@ class Painters:
 
         processes()
         all_formats()
-        dask.config.set(scheduler="sync")  # one block at a time: blocks are drawn side by side in several processes
+        rehearse()
+        # one block at a time: blocks are drawn side by side in several processes. The function, not its name: to look a
+        # name up dask imports all of distributed
+        dask.config.set(scheduler=dask.local.get_sync)
         self.settings = settings
         self.environments = Environments(settings, Database(settings.database), open_catalogue(settings))
         self._layers: OrderedDict[str, Layer] = OrderedDict()
