@@ -14,6 +14,7 @@ from processes.demand import Demand
 from processes.env import Env
 from processes.errors import ProcessError
 from processes.load import stac_search
+from processes.load.fetch import Fetcher
 from processes.load.load_stac import load_stac
 from tests.unit.processes.cubes.samples import building
 from tests.unit.processes.load_stac.server import NORTH, WEST, Site, item, raster
@@ -167,6 +168,36 @@ def test_properties_are_sent_where_the_api_filters_and_tested_anyway(site: Site,
     filters = [q["filter"] for _, q, _ in site.requests if "filter" in q]
     assert bool(filters) == search
     assert all(f == '"eo:cloud_cover" <= 10' for f in filters)
+
+
+def test_only_what_the_extent_touches_is_read(site: Site, env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file of 8 MB a small area of one band costs its directory and a tile or two."""
+    import rasterio
+
+    held = np.random.default_rng(0).integers(0, 10_000, (2, 1536, 1536)).astype("u2")
+    raster(site.folder / "plain.tif", held)
+    with rasterio.open(site.folder / "plain.tif") as source:
+        profile = source.profile | dict(
+            tiled=True, blockxsize=256, blockysize=256, compress="deflate", interleave="band"
+        )
+    with rasterio.open(site.folder / "big.tif", "w", **profile) as out:
+        out.write(held)
+    bands = [{"name": "B1", "data_type": "uint16", "nodata": 0}, {"name": "B2", "data_type": "uint16", "nodata": 0}]
+    document = item("i", DATES[0], {"a": {"href": "big.tif", "type": "image/tiff", "bands": bands}})
+    document["bbox"] = [4.2, 43.1, 4.5, 43.4]
+    site["/i.json"] = document
+    sizes: list[int] = []
+    part = Fetcher.part
+
+    def counted(self: Fetcher, url: str, start: int, stop: int) -> Any:
+        sizes.append(stop - start)
+        return part(self, url, start, stop)
+
+    monkeypatch.setattr(Fetcher, "part", counted)
+    area = {"west": WEST + 5300, "south": NORTH - 4500, "east": WEST + 5900, "north": NORTH - 4100, "crs": 32631}
+    data = load_stac(site.url("/i.json"), area, bands=["B2"], env=env)
+    np.testing.assert_array_equal(computed(data)[0, 0], held[1, 410:450, 530:590])
+    assert sum(sizes) < 600_000 < (site.folder / "big.tif").stat().st_size / 10
 
 
 def test_a_search_that_can_only_be_posted_is_posted_page_by_page(site: Site, env: Env) -> None:
