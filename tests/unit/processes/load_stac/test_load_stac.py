@@ -177,9 +177,13 @@ def test_only_what_the_extent_touches_is_read(site: Site, env: Env, monkeypatch:
     held = np.random.default_rng(0).integers(0, 10_000, (2, 1536, 1536)).astype("u2")
     raster(site.folder / "plain.tif", held)
     with rasterio.open(site.folder / "plain.tif") as source:
-        profile = source.profile | dict(
-            tiled=True, blockxsize=256, blockysize=256, compress="deflate", interleave="band"
-        )
+        profile = source.profile | {
+            "tiled": True,
+            "blockxsize": 256,
+            "blockysize": 256,
+            "compress": "deflate",
+            "interleave": "band",
+        }
     with rasterio.open(site.folder / "big.tif", "w", **profile) as out:
         out.write(held)
     bands = [{"name": "B1", "data_type": "uint16", "nodata": 0}, {"name": "B2", "data_type": "uint16", "nodata": 0}]
