@@ -6,12 +6,12 @@ import copy
 import hashlib
 import json
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Any
 
 from backend.context import Catalogue
@@ -30,6 +30,7 @@ from backend.store.db import Database
 from backend.store.services import Head
 
 WAITING = 24  # requests that may wait for a tile at once; each holds a thread of the API
+EACH = 16  # of them for the services of one user: slow maps of one must not keep away those of all others
 VERSION = 1  # of what tiles look like: part of the keys of kept tiles
 _KNOWN = 512  # services remembered
 _FRESH = 2.0  # seconds the catalogue's state is believed
@@ -63,7 +64,7 @@ class Maps:
         self._database, self._catalogue = database, catalogue
         self._pool = pool or TilePool(settings)
         self._cache = TileCache(settings.data_dir.absolute() / "tiles", settings.tile_cache)
-        self._waiting = BoundedSemaphore(WAITING)
+        self._waiting: Counter[str] = Counter()  # by user
         self._layers: OrderedDict[tuple[str, int], tuple[str, bool, _Layer]] = OrderedDict()
         self._flights: dict[Any, Future[dict[Tile, bytes | None]]] = {}
         self._said: OrderedDict[Any, float] = OrderedDict()
@@ -100,8 +101,10 @@ class Maps:
 
     def _wait(self, service: Head, work: Callable[[], Any]) -> Any:
         """``work``, unless too many wait already; its failure goes to the service's log."""
-        if not self._waiting.acquire(blocking=False):
-            raise busy()
+        with self._lock:
+            if self._waiting[service.user_id] >= EACH or self._waiting.total() >= WAITING:
+                raise busy()
+            self._waiting[service.user_id] += 1
         try:
             return work()
         except OpenEOError as error:
@@ -110,7 +113,10 @@ class Maps:
                 self._log(service, [Log("error", error.message, error.code, error.data, error.path)])
             raise told from None
         finally:
-            self._waiting.release()
+            with self._lock:
+                self._waiting[service.user_id] -= 1
+                if not self._waiting[service.user_id]:
+                    del self._waiting[service.user_id]
 
     def _layer(self, service: Head) -> _Layer:
         """The present state of a service: its own, its owner's stored processes where it uses any, the catalogue's."""

@@ -4,7 +4,8 @@
 
 ``tuile serve`` runs as an operator starts it; services show the benchmark's archive: ``rgb`` (true colours of one date),
 ``ndvi`` (of one date) and ``composite`` (median NDVI of all dates, clouds masked). Tiles are 256 x 256 PNG. Milliseconds
-(median, p95), each tile measured where it has not been drawn before:
+(median, p95; CPU time per tile of the server and all its processes, the figure to trust on a shared machine), each tile
+measured where it has not been drawn before:
 
 - ``cold``: the first tile of a server that has just started (processes import, the graph is planned, the stretch found);
 - ``drawn``: at the data's resolution, one after the other, as a viewer asks (row by row);
@@ -47,6 +48,7 @@ from affine import Affine
 from backend.services.mercator import CRS, Bounds, Tile, in_plane, range_of, resolution
 from tests.bench.archive import Plan, archive
 from tests.bench.peers.graphs import composite, load, node, ref
+from tests.bench.worker import living_children
 from tests.bench.workloads import specification
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,12 +85,18 @@ def measured(url: str, bounds: Bounds) -> dict[str, Any]:
     out: dict[str, Any] = {"cold": round(timed(url, left[-1]), 1)}
     for number in range(WARMING):  # every process of the pool plans the graph and compiles what it needs once
         together(url, [Tile(NATIVE + 4, *corner(right[-1], NATIVE + 4, 4 * number + k)) for k in range(4)])
-    out["drawn"] = told([timed(url, t) for t in left[: MOST - 1]])
-    out["drawn10"] = told(together(url, right[:MOST]))
-    out["random"] = told([timed(url, t) for t in coarse[:MOST]])
-    out["overview"] = told([timed(url, t) for t in overview])
-    out["kept"] = told([timed(url, t) for t in left[: MOST - 1]])
-    out["kept10"] = told(together(url, [*left[: MOST - 1], *right[:MOST]] * 2))
+    seen, apart = left[: MOST - 1], right[:MOST]
+    for name, wanted, at_once in (
+        ("drawn", seen, 1),
+        ("drawn10", apart, CONCURRENT),
+        ("random", coarse[:MOST], 1),
+        ("overview", overview, 1),
+        ("kept", seen, 1),
+        ("kept10", [*seen, *apart] * 2, CONCURRENT),
+    ):
+        before = living_children()
+        times = [timed(url, t) for t in wanted] if at_once == 1 else together(url, wanted)
+        out[name] = told(times, living_children() - before)
     return out
 
 
@@ -205,12 +213,13 @@ def _ask(
     return answer, content
 
 
-def told(times: Sequence[float]) -> dict[str, float]:
-    """Median and 95th percentile."""
+def told(times: Sequence[float], cpu: float) -> dict[str, float]:
+    """Median, 95th percentile, CPU time per tile of ``cpu`` seconds in all."""
     return {
         "n": len(times),
         "median": round(float(np.percentile(times, 50)), 1),
         "p95": round(float(np.percentile(times, 95)), 1),
+        "cpu": round(1000 * cpu / len(times), 1),
     }
 
 
@@ -222,7 +231,7 @@ def plain(name: str, spec: dict[str, Any], bounds: Bounds) -> dict[str, float]:
     from rasterio.windows import Window
 
     bands = ("B04", "B03", "B02") if name == "rgb" else ("B04", "B08")
-    times = []
+    times, cpu = [], []
     with rasterio.Env(**spec["gdal"]):
         every = tiles(bounds, NATIVE)
         west, north, step = every[0].bounds[0], every[0].bounds[3], resolution(NATIVE)
@@ -233,7 +242,7 @@ def plain(name: str, spec: dict[str, Any], bounds: Bounds) -> dict[str, float]:
         ]
         for tile in [*halves(bounds)[1][:8], *halves(bounds)[0][: MOST - 1]]:
             window = Window(256 * (tile.x - every[0].x), 256 * (tile.y - every[0].y), 256, 256)
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             held = [f.read(1, window=window) for f in files]
             values = np.stack(held).astype("f4")
             alpha = np.uint8(255) * (values != spec["nodata"]).all(axis=0)
@@ -244,7 +253,8 @@ def plain(name: str, spec: dict[str, Any], bounds: Bounds) -> dict[str, float]:
             grey = (np.clip(np.nan_to_num(values), 0, 1) * 255).astype("u1")
             Image.fromarray(np.dstack([*grey, alpha])).save(io.BytesIO(), "PNG", compress_level=1)
             times.append((time.perf_counter() - began) * 1000)
-    return told(times[8:])
+            cpu.append(time.process_time() - used)
+    return told(times[8:], sum(cpu[8:]))
 
 
 if __name__ == "__main__":
