@@ -14,6 +14,7 @@ import requests
 
 from backend.server import listen, url_of
 from backend.store.db import Database
+from backend.store.schema import head
 from tests.unit.backend.api.conftest import Server
 
 
@@ -40,7 +41,7 @@ def test_serve_until_terminated(tmp_path: Path) -> None:
         process.communicate()
     database = Database(f"sqlite:///{tmp_path / 'tuile.sqlite'}")
     with database.engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0001"
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == head()
     database.close()
 
 
