@@ -37,6 +37,10 @@ _MASKS = (
     " Masks come raw and as uniform bands with the values 0 and 1: CLOUD, CLOUD_SHADOW, CIRRUS, SNOW, WATER, and VALID "
     "where the sensor saw the ground."
 )
+_LANDSAT_ANGLES = (
+    " SZA, SAA, VZA and VAA are sun and view angles in degrees: as the product's own rasters have them, else the sun at the "
+    "middle of the scene and the view from the place in the swath (zenith good to about 0.2 degrees)."
+)
 _ANGLES = " SZA, SAA, VZA and VAA are sun and view angles in degrees, azimuths clockwise from north."
 
 COLLECTIONS: dict[str, Declared] = {
@@ -73,12 +77,12 @@ COLLECTIONS: dict[str, Declared] = {
     "LANDSAT_L1": Declared(
         "Landsat L1TP",
         "Top-of-atmosphere reflectance of Landsat collection 1 and 2 level-1 products, rescaled as their metadata say and "
-        "divided by the sine of the sun's elevation; thermal bands as radiance (W/m2/sr/um)." + _MASKS,
+        "divided by the sine of the sun's elevation; thermal bands as radiance (W/m2/sr/um)." + _MASKS + _LANDSAT_ANGLES,
         license="CC0-1.0", providers=(USGS,), keywords=("Landsat", "OLI", "TIRS", "L1TP", "top of atmosphere"),
     ),
     "LANDSAT_L2": Declared(
         "Landsat L2SP",
-        "Surface reflectance and surface temperature (K) of Landsat collection 2 level-2 science products." + _MASKS,
+        "Surface reflectance and surface temperature (K) of Landsat collection 2 level-2 science products." + _MASKS + _LANDSAT_ANGLES,
         license="CC0-1.0", providers=(USGS,), keywords=("Landsat", "OLI", "TIRS", "L2SP", "surface reflectance"),
     ),
     "VENUS_L2A": Declared(

@@ -23,7 +23,8 @@ from odc.geo.geobox import GeoBox
 
 from processes.errors import ProcessError
 from processes.load.footprints import detectors
-from processes.load.safexml import BadXml, number, parse, read_bytes, stamp, text
+from processes.load.landsat_view import look
+from processes.load.safexml import BadXml, number, parse, read_bytes, stamp, text, to_number
 
 ANGLES = ("SZA", "SAA", "VZA", "VAA")
 S2_BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -321,13 +322,18 @@ def _constant(zenith: float | None, azimuth: float | None, view: tuple[float, fl
 
 
 def landsat_mtl(data: bytes) -> AngleGrids:
-    """Scene-wide sun of a Landsat MTL.txt. Raises ValueError."""
-    found = dict(
-        re.findall(r"^\s*(SUN_ELEVATION|SUN_AZIMUTH)\s*=\s*\"?([-\d.]+)\"?\s*$", data.decode("latin-1"), re.MULTILINE)
-    )
-    if len(found) < 2:
+    """Scene-wide sun of a Landsat MTL.txt, and its view as the swath tells it (`landsat_view.look`). Raises ValueError."""
+    told = dict(re.findall(r"^\s*(\w+)\s*=\s*\"?([^\"\r\n]*?)\"?\s*$", data.decode("latin-1"), re.MULTILINE))
+    elevation, azimuth = (to_number(told.get(k)) for k in ("SUN_ELEVATION", "SUN_AZIMUTH"))
+    if elevation is None or azimuth is None:
         raise ValueError("the sun's position is not told")
-    return _constant(90 - float(found["SUN_ELEVATION"]), float(found["SUN_AZIMUTH"]))
+    grids = _constant(90 - elevation, azimuth)
+    seen = look(told)
+    if seen is None or grids.sun is None:
+        return grids
+    sun = np.broadcast_to(grids.sun[:, :1, :1], (3, *seen.east.shape))
+    strip = Strip(seen.east, seen.north, np.ones_like(seen.east))
+    return AngleGrids(seen.code, seen.origin, (seen.step, seen.step), sun, {"": (strip,)})
 
 
 def take5(data: bytes) -> AngleGrids:

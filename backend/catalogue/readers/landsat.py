@@ -22,6 +22,7 @@ from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.tree import Tree, open_tree
 from processes.load import tars
+from processes.load.landsat_view import look
 from processes.load.safexml import BadXml, read_bytes, to_number
 
 FAMILY = "landsat"
@@ -137,7 +138,8 @@ def read(path: Path) -> list[pystac.Item]:
         first.extra_fields["bands"].append(
             build.mask("VALID", grids[list(assets.values()).index(first)], {"valid": True}, nodata=nodata)
         )
-    angles = [n for n in ("SZA", "SAA") if n not in have]
+    view = ("VZA", "VAA") if look({k: v for g in mtl.groups.values() for k, v in g.items()}) else ()
+    angles = [n for n in ("SZA", "SAA", *view) if n not in have]
     assets["MTL"] = build.angles_asset(href, finest, "landsat_mtl", angles) if angles else build.plain_asset(href)
     assets["MTL"].media_type = "text/plain"
     properties, instant = _properties(path, mtl, named, finest)
