@@ -250,7 +250,7 @@ def test_methods_that_are_not_there_name_those_that_are(monkeypatch: pytest.Monk
     monkeypatch.setattr(methods, "_methods", table)
     with pytest.raises(ProcessError, match="available are: MAJA"):
         methods.atmospheric_correction(CUBE, "FORCE")
-    with pytest.raises(ProcessError, match="none"):
+    with pytest.raises(ProcessError, match="No method of cloud_detection"):
         methods.cloud_detection(CUBE, None)
     assert methods.atmospheric_correction(CUBE, "maja") is CUBE
     assert methods.atmospheric_correction(CUBE, None) is CUBE
