@@ -207,10 +207,8 @@ def _whole(service: Service) -> dict[str, Any]:
 
 
 def address(service: Service) -> str:
-    """URL of the tiles: whoever knows it may look at them."""
+    """URL of the tiles: whoever knows it may look at them. Clients put numbers in place of ``{z}``, ``{x}``, ``{y}``."""
+    own = url("services.describe", service_id=service.id)
     if service.type == "WMTS":
-        return url("services_tiles.wmts", service_id=service.id, secret=service.secret)
-    # placeholders stay as they are: clients put numbers in place of them
-    return url("services_tiles.wmts", service_id=service.id, secret=service.secret).replace("/wmts/", "/xyz/") + (
-        "/{z}/{x}/{y}"
-    )
+        return f"{own}/wmts/{service.secret}"
+    return f"{own}/xyz/{service.secret}/{{z}}/{{x}}/{{y}}"
