@@ -6,7 +6,9 @@ A stored model is a npz file: the arrays of `Forest` and, as the bytes of the ar
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,11 @@ MOST_BYTES = 1 << 30  # unpacked
 ARRAYS = ("roots", "feature", "threshold", "left", "right", "values")
 TASKS = ("classification", "regression")
 _DTYPES = {"roots": "i8", "feature": "i4", "threshold": "f8", "left": "i4", "right": "i4", "values": "f8"}
+
+# what numpy, zipfile and json say of files that are none of theirs, damaged, encrypted or made to do harm
+_DAMAGED = (
+    OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def load(path: Path) -> Forest:
         with np.load(path, allow_pickle=False) as held:
             metadata = json.loads(held["metadata"].tobytes())
             arrays = {n: held[n] for n in ARRAYS}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError, MemoryError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise _unsupported(str(error)) from error
     return _checked(metadata, arrays)
 
@@ -131,8 +138,16 @@ def _checked(metadata: Any, arrays: dict[str, np.ndarray]) -> Forest:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise _unsupported("its description is another")
     task, features, classes = metadata.get("task"), metadata.get("features"), metadata.get("classes")
-    if task not in TASKS or not isinstance(features, list) or not features or not isinstance(classes, list):
+    if (
+        not isinstance(task, str)
+        or task not in TASKS
+        or not isinstance(features, list)
+        or not features
+        or not isinstance(classes, list)
+    ):
         raise _unsupported("its description is incomplete")
+    if not all(isinstance(c, str) or (isinstance(c, (int, float)) and math.isfinite(c)) for c in classes):
+        raise _unsupported("its classes are neither texts nor numbers")
     if any(a.dtype != _DTYPES[n] or a.ndim != (2 if n == "values" else 1) for n, a in arrays.items()):
         raise _unsupported("its arrays have other types")
     nodes = len(arrays["feature"])
@@ -143,6 +158,7 @@ def _checked(metadata: Any, arrays: dict[str, np.ndarray]) -> Forest:
         lambda: arrays["values"].shape[1] == outputs,
         lambda: len(arrays["roots"]) > 0 and bool(((arrays["roots"] >= 0) & (arrays["roots"] < nodes)).all()),
         lambda: bool((arrays["feature"] < len(features)).all()),
+        lambda: bool(np.isfinite(arrays["threshold"]).all() and np.isfinite(arrays["values"]).all()),
         # children come after their parents: every walk ends
         lambda: all(bool(((arrays[s][inner] > inner) & (arrays[s][inner] < nodes)).all()) for s in ("left", "right")),
     ]
