@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pystac
 
+from backend.catalogue.alone import read_alone
 from backend.catalogue.cogs import SUFFIX, NotCopied, convert
 from backend.catalogue.reader import Reader, Rejected, reader_for, reader_named, readers
 from backend.catalogue.tree import PARTIAL
@@ -247,7 +248,7 @@ def _read_one(found: _Found) -> Outcome:
     """Items of one product as dicts, or its rejection. Whatever a reader stumbles over becomes a rejection."""
     path, reader = found.path, reader_named(found.reader)
     try:
-        items = reader.read(path)
+        items = read_alone(path, reader.name) if reader.fragile else reader.read(path)
         if fingerprint(path, reader) != found.fingerprint:
             return Rejected(path, "the product changes while it is read: the copy has not finished")
         if not items:

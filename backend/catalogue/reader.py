@@ -47,6 +47,7 @@ class Reader:
     read : items of the product; raises `Rejected`
     members : files that make up the product; a change in any of them means a new ingest
     priority : the highest that sniffs a path reads it; specific families before general ones
+    fragile : a library it reads with can crash on damaged files: products are read in a process of their own
     """
 
     name: str
@@ -54,6 +55,7 @@ class Reader:
     read: Callable[[Path], list[pystac.Item]]
     members: Callable[[Path], list[Path]] = _members
     priority: int = 50
+    fragile: bool = False
 
 
 @lru_cache(maxsize=1)

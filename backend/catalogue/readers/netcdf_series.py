@@ -94,7 +94,11 @@ def _open(product: Path, path: Path) -> _File:
         (len(ys), len(xs)), (dx, 0.0, xs[0] - dx / 2, 0.0, dy, ys[0] - dy / 2), f"EPSG:{epsg[0]}", n,
         (str(data[layers[0]].dtype),) * n, (None,) * n, (None,) * n, (1.0,) * n, (0.0,) * n,
     )  # fmt: skip
-    return _File(path, data, grid, data[dim].values.astype("M8[us]"), layers)
+    try:
+        times = data[dim].values.astype("M8[us]")
+    except (ValueError, TypeError) as error:
+        raise Rejected(product, f"{path.name} has times that cannot be read: {error}") from None
+    return _File(path, data, grid, times, layers)
 
 
 def _item(product: Path, named: re.Match[str], when: np.datetime64, files: list[_File]) -> pystac.Item:
@@ -190,4 +194,4 @@ def _angles(data: xr.Dataset, at: int) -> dict[str, float]:
     return {k: v for k, v in out.items() if np.isfinite(v)}
 
 
-reader = Reader(FAMILY, sniff, read, members, priority=60)
+reader = Reader(FAMILY, sniff, read, members, priority=60, fragile=True)

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from backend.catalogue import tree
 from backend.catalogue.index import Catalogue
 from backend.catalogue.ingest import ingest
+from backend.catalogue.reader import Rejected
 from backend.catalogue.watch import look, watch
 from processes.errors import ProcessError
 from tests.unit.backend.catalogue.conftest import make_muscate, write_raster
@@ -246,3 +247,30 @@ def test_questions_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
     assert CliRunner().invoke(group, [*ask, "--where", "tuile:zone=x"]).exit_code == 1
     pairs = ["pairs", "SENTINEL2_L2A_MAJA", "SENTINEL2_L2A_MAJA", "--where", "eo:cloud_cover<50"]
     assert len(CliRunner().invoke(group, pairs).output.splitlines()) == 1
+
+
+def test_a_reader_that_crashes_costs_one_product(catalogue: Catalogue, tmp_path: Path, shared: Path) -> None:
+    """A damaged HDF5 file can end the process that opens it."""
+    source = next((shared / "data" / "s2_l2a_timeseries_31UDS").glob("L8_SR_10m*.nc"))
+    whole = source.read_bytes()
+    rng = np.random.default_rng(1)
+    for n in range(3):
+        broken = bytearray(whole)
+        for at in rng.integers(100, 20_000, 60):
+            broken[at] = rng.integers(0, 256)
+        path = tmp_path / "a" / source.name.replace("L8_SR_10m_", f"L8_SR_10m_{n}")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(broken))
+    make_muscate(tmp_path / "a")
+    report = catalogue.ingest([tmp_path / "a"])
+    assert [Path(p).name[:10] for p in report.added if "SENTINEL2A" in p] == ["SENTINEL2A"]
+    assert len(report.added) + len(report.rejected) == 4
+    assert all(r.path.suffix == ".nc" and r.reason and "cannot make sense" not in r.reason for r in report.rejected)
+
+
+def test_a_process_that_dies_is_a_rejection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from backend.catalogue import alone
+
+    monkeypatch.setattr(alone.sys, "executable", shutil.which("false"))
+    with pytest.raises(Rejected, match="crashed the reader"):
+        alone.read_alone(tmp_path / "x.nc", "netcdf_series")
