@@ -46,7 +46,7 @@ class TilePool:
         finally:
             self._slots.release()
 
-    def _ask(self, request: AboutRequest | BlockRequest, spec: Spec) -> Found | Drawn:
+    def _ask(self, request: AboutRequest | BlockRequest, spec: Spec, again: bool = True) -> Found | Drawn:
         process = self._spares.take()
         end: list[float] = []
 
@@ -71,6 +71,8 @@ class TilePool:
             process.kill()
             if death.memory:
                 raise out_of_memory(death.used, self._settings.memory_limit) from death
+            if again:  # it may have been dead before it was asked, and drawing twice does no harm
+                return self._ask(request, spec, again=False)
             raise OpenEOError("Internal", f"The process that drew the map ended with {death.how}.") from death
         except BaseException:
             process.kill()
