@@ -25,6 +25,7 @@ from processes.extents import (
 )
 from processes.load.items import Band, item_bands
 from processes.load.overviews import step_of
+from processes.load.remote import mark_assets
 from processes.load.source import (
     WORKING_FACTOR,
     RasterSource,
@@ -96,6 +97,7 @@ def find_items(
     where, tests = conditions(properties or {})
     items = env.catalogue.search(collection, bbox=bbox, interval=interval, where=where)
     items = [i for i in items if all(test(i.properties.get(name)) for name, test in tests)]
+    mark_assets(items, env.fetch_allow)
     if not items:
         raise ProcessError(
             "NoDataAvailable",

@@ -14,7 +14,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urldefrag
+from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from processes.errors import ProcessError
 from processes.load.fetch import Fetcher, Guard, shown
@@ -44,8 +44,28 @@ def marked(url: str, allow: Sequence[str]) -> str:
     except ProcessError as error:
         if error.code != "AccessDenied":
             raise
-        return f"{plain}#{_ALLOW}{','.join(quote(entry, safe='') for entry in allow)}"
+        return f"{plain}#{_mark(allow)}"
     return plain
+
+
+def mark_assets(items: Iterable[Any], allow: Sequence[str]) -> None:
+    """`marked` for the assets of catalogued items that lie on the web; each host is looked up once.
+
+    A host that cannot be found is left for the reading to tell: perhaps nothing of it is read.
+    """
+    needs: dict[str, bool] = {}
+    for asset in (a for i in items for a in i.assets.values() if allow and is_remote(a.href)):
+        plain, host = urldefrag(asset.href).url, urlsplit(asset.href).netloc
+        if host not in needs:
+            try:
+                needs[host] = marked(plain, allow) != plain
+            except ProcessError:
+                needs[host] = False
+        asset.href = f"{plain}#{_mark(allow)}" if needs[host] else plain
+
+
+def _mark(allow: Sequence[str]) -> str:
+    return f"{_ALLOW}{','.join(quote(entry, safe='') for entry in allow)}"
 
 
 def _parts(href: str) -> tuple[str, tuple[str, ...]]:

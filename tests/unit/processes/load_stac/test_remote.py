@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 from rasterio.windows import Window
@@ -151,6 +153,21 @@ def test_marks_of_users_count_nothing(server: Server) -> None:
         remote.marked("https://93.184.216.34/a.tif#allow=127.0.0.0%2F8", ["10.0.0.0/8"])
         == "https://93.184.216.34/a.tif"
     )
+
+
+def test_catalogued_items_on_allowed_hosts(server: Server) -> None:
+    """An archive may name files on hosts of the own network, which the operator allows."""
+    item = pystac.Item("i", None, None, datetime(2024, 1, 1, tzinfo=UTC), {})
+    item.add_asset("a", pystac.Asset(server.url("a.tif")))
+    item.add_asset("local", pystac.Asset("/data/b.tif"))
+    remote.mark_assets([item], [server.entry])
+    remote.mark_assets([item], [server.entry])  # a catalogue may hand out the same items again
+    with open_raster(item.assets["a"].href) as source:
+        assert source.count == 2
+    assert item.assets["local"].href == "/data/b.tif"
+    remote.mark_assets([item], ["10.0.0.0/8"])
+    with pytest.raises(ProcessError, match="AccessDenied"):
+        open_raster(item.assets["a"].href)
 
 
 @pytest.mark.parametrize(
