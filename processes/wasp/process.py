@@ -72,7 +72,8 @@ def wasp_synthesis(
     -------
     Lazy float32 cube (t = synthesis dates; bands = reflectance, FLG, WGT, DTS, NCL; y, x). FLG: 0 nodata, 1 cloud or
     shadow, 2 snow, 3 water, 4 land. DTS: days since 2000-01-01 (``wasp1``: 0-based day of year). NCL: clear dates.
-    ``attrs["extent_used"]`` tells the extent on which distances to clouds were measured.
+    ``attrs["extent_used"]`` tells the extent on which distances to clouds were measured, ``attrs["wasp"]`` the options and
+    per synthesis date the days it was made of.
 
     Raises
     ------
@@ -86,12 +87,14 @@ def wasp_synthesis(
     order = np.argsort(np.array(days, dtype="datetime64[D]"), kind="stable")
     layout = Layout.of(data, bands)
     parts = []
+    used: dict[str, list[str]] = {}
     for synthesis in chain.parse_dates(date, days):
         inside = [int(i) for i in order if options.takes(days[i], synthesis)]
         if not inside:
             raise ProcessError(
                 "NoDataAvailable", f"The cube has no date within {options.half_window} days of {synthesis}."
             )
+        used[synthesis.isoformat()] = [days[i].isoformat() for i in inside]
         own = data.isel({t: inside})
         scales = scales_of(own, t, [days[i] for i in inside], synthesis, options, sensor_weights or {})
         parts.append(
@@ -100,7 +103,7 @@ def wasp_synthesis(
     result = parts[0] if len(parts) == 1 else xr.concat(parts, dim=t, combine_attrs="override")
     grid = {"extent_used": [float(v) for v in (data[x].min(), data[y].min(), data[x].max(), data[y].max())]}
     info = {k: v for k, v in data.attrs.get("band_info", {}).items() if k in layout.reflectance}
-    return cubes.like(result, data, **grid, band_info=info)
+    return cubes.like(result, data, **grid, band_info=info, wasp={"options": options, "days": used})
 
 
 def days_of(data: xr.DataArray, t: str) -> list[Date]:
