@@ -29,6 +29,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -263,4 +264,5 @@ if __name__ == "__main__":
     parser.add_argument("--dates", type=int, default=12)
     parser.add_argument("--slots", type=int, default=2, help="processes that draw")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server must not outlive this process
     main(given.size, given.dates, given.slots)
