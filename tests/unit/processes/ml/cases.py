@@ -75,7 +75,9 @@ def grown(make: Make) -> list[float]:
 
 CASES = [
     Case("ml_predict", lambda m, n, k: ml_predict(m(V), CLASSES), lambda k: where(3, 8)[..., None]),
-    Case("ml_predict", lambda m, n, k: ml_predict(m(V), NUMBERS), lambda k: where(-2.5, 4)[..., None], note="regression"),
+    Case(
+        "ml_predict", lambda m, n, k: ml_predict(m(V), NUMBERS), lambda k: where(-2.5, 4)[..., None], note="regression"
+    ),
     Case(
         "predict_random_forest",
         lambda m, n, k: reduce_dimension(
