@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -17,6 +17,11 @@ def _half_the_machine() -> int:
     except (ValueError, OSError):
         total = 8 << 30
     return total // 2
+
+
+def _bytes(value: Any) -> int:
+    """A number of bytes, also as text with a unit: G and GB are 10^9 bytes, GiB 2^30."""
+    return int(TypeAdapter(ByteSize).validate_python(value))
 
 
 class Settings(BaseSettings):
@@ -54,7 +59,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Blocks computed at once in one process.",
     )
-    memory_limit: int = Field(default_factory=_half_the_machine, description="Bytes one request may use at its peak.")
+    memory_limit: Annotated[int, BeforeValidator(_bytes)] = Field(
+        default_factory=_half_the_machine,
+        gt=0,
+        description="Bytes one request may use at its peak; also as 4G, 512MB or 4GiB.",
+    )
     lease_seconds: float = Field(
         30.0, gt=0, description="Seconds after which a job of a worker that gives no sign of life goes to another one."
     )
