@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pystac
@@ -22,7 +22,7 @@ from backend.catalogue.build import iso
 from backend.catalogue.conditions import Condition, split
 from backend.catalogue.facts import Facts, columns, of_collection
 from backend.catalogue.metadata import describe
-from backend.catalogue.records import EPOCH, drop, insert, micros, unpack
+from backend.catalogue.records import EPOCH, drop, insert, micros, to_item, unpack
 from backend.catalogue.tables import COLUMNS, collection, document, halves, item, metadata, places_for, product
 from backend.catalogue.upgrade import upgrade
 from backend.store.db import Database
@@ -131,7 +131,7 @@ class Catalogue:
                 if area is not None and not _touches(found["geometry"], area):
                     continue
                 if all(test(found["properties"]) for test in rest):
-                    out.append(_to_item(found))
+                    out.append(to_item(found))
                     if len(out) == limit:
                         break
         return out
@@ -148,7 +148,7 @@ class Catalogue:
         )
         with self.engine.connect() as connection:
             found = connection.execute(query).scalar()
-        return None if found is None else _to_item(unpack(found))
+        return None if found is None else to_item(unpack(found))
 
     def count(
         self, collection_id: str | None = None, *, bbox: Bbox | None = None, interval: Interval | None = None, superseded: bool = False
@@ -399,41 +399,3 @@ def _area(bbox: Bbox | None) -> BaseGeometry | None:
 
 def _touches(geometry: dict[str, Any] | None, area: BaseGeometry) -> bool:
     return geometry is None or area.intersects(shape(geometry))
-
-
-def _to_item(found: dict[str, Any]) -> pystac.Item:
-    """The item of a document that this index wrote (already migrated, without links): a third of pystac's own reading."""
-    properties = found["properties"]
-    when = properties.get("datetime")
-    known = (
-        "type",
-        "stac_version",
-        "stac_extensions",
-        "id",
-        "geometry",
-        "bbox",
-        "collection",
-        "links",
-        "assets",
-        "properties",
-    )
-    out = pystac.Item(
-        found["id"], found.get("geometry"), found.get("bbox"), None if when is None else _moment(when), properties,
-        stac_extensions=found.get("stac_extensions"), collection=found.get("collection"),
-        extra_fields={k: v for k, v in found.items() if k not in known},
-    )  # fmt: skip
-    for key, fields in found["assets"].items():
-        asset = pystac.Asset(
-            fields.pop("href"), fields.pop("title", None), fields.pop("description", None), fields.pop("type", None),
-            fields.pop("roles", None), fields,
-        )  # fmt: skip
-        asset.owner = out
-        out.assets[key] = asset
-    for link in found.get("links") or ():
-        out.add_link(pystac.Link.from_dict(link))
-    return out
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -68,6 +68,44 @@ def unpack(packed: bytes) -> dict[str, Any]:
         return json.loads(text)
 
 
+def to_item(found: dict[str, Any]) -> pystac.Item:
+    """The item of a document that this index wrote (already migrated, without links): a third of pystac's own reading."""
+    properties = found["properties"]
+    when = properties.get("datetime")
+    known = (
+        "type",
+        "stac_version",
+        "stac_extensions",
+        "id",
+        "geometry",
+        "bbox",
+        "collection",
+        "links",
+        "assets",
+        "properties",
+    )
+    out = pystac.Item(
+        found["id"], found.get("geometry"), found.get("bbox"), None if when is None else _moment(when), properties,
+        stac_extensions=found.get("stac_extensions"), collection=found.get("collection"),
+        extra_fields={k: v for k, v in found.items() if k not in known},
+    )  # fmt: skip
+    for key, fields in found["assets"].items():
+        asset = pystac.Asset(
+            fields.pop("href"), fields.pop("title", None), fields.pop("description", None), fields.pop("type", None),
+            fields.pop("roles", None), fields,
+        )  # fmt: skip
+        asset.owner = out
+        out.assets[key] = asset
+    for link in found.get("links") or ():
+        out.add_link(pystac.Link.from_dict(link))
+    return out
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _describe_bands(connection: sa.Connection, number: int, each: pystac.Item) -> None:
     """Note the bands that the collection did not have yet."""
     known = set(connection.execute(sa.select(band.c.name).where(band.c.collection == number)).scalars())
