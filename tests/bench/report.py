@@ -80,7 +80,8 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
     both = ~np.isnan(a) & ~np.isnan(b)
     if not both.any():
         return "no common value"
-    apart = np.abs(a[both] - b[both])
+    with np.errstate(invalid="ignore"):  # infinities that are equal lie nothing apart
+        apart = np.where(a[both] == b[both], 0.0, np.abs(a[both] - b[both]))
     text = "identical" if not apart.any() else f"max {apart.max():.1g}, differing {np.mean(apart > 1e-6):.1%}"
     return text + (f"; {holes} values where only one has any" if holes else "")
 
