@@ -19,14 +19,13 @@ _F = np.float32
 
 @njit(nogil=True, cache=True)
 def guide_plane(dn, factor, offset, slope, aot, cls, x0, y0, step, out):
-    """One band of one date as it decides between dates: corrected and levelled on land, NaN where there is no value.
+    """One band of one date as it decides between dates: corrected (and levelled) on land, NaN where there is no value.
 
     dn : (h, w) int16 or float32; factor : (gy, gx) node grid; offset, slope : float32, see `average_block`; aot : (h, w) or
     (1, 1); cls : (h, w) uint8; out : (h, w) float32, DN
     """
     height, width = out.shape
-    row = np.empty(width, np.float32)
-    lift = np.empty(width, np.float32)
+    row, lift = np.empty(width, np.float32), np.empty(width, np.float32)
     for i in range(height):
         _factor_row(factor, y0 + i, x0, step, row)
         _lift_row(offset, slope, aot, i, lift)

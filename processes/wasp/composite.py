@@ -55,6 +55,7 @@ __all__ = [
     "halved",
     "recurse",
     "synthesise",
+    "with_dark",
 ]
 
 
@@ -217,7 +218,7 @@ def halved(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
 
 
 def guides(block: Block) -> np.ndarray:
-    """Corrected blue (T, h, w), float32 DN, NaN for none."""
+    """Corrected and levelled blue (T, h, w), float32 DN, NaN for none."""
     return guide_of(block, block.blue, block.blue_factor, block.blue_level)
 
 
@@ -231,6 +232,13 @@ def guide_of(block: Block, dn: np.ndarray, factor: np.ndarray, level: np.ndarray
     for t in range(len(out)):
         guide_plane(dn[t], factor[t], off[t, 0], off[t, 1], aot[t], block.cls[t], x0, y0, block.step, out[t])
     return out
+
+
+def with_dark(block: Block, nir: int) -> Block:
+    """The block with the plane that shadows are looked for in: band ``nir``, levelled where the block is, for a surface that
+    changes in near infrared is no shadow."""
+    level = None if block.level is None else block.level[:, nir]
+    return replace(block, dark=guide_of(block, block.dn[:, nir], block.factor[:, nir], level))
 
 
 def _aot(block: Block) -> np.ndarray:

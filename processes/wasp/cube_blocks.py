@@ -12,7 +12,7 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes.errors import parameter_invalid
-from processes.wasp.composite import EPOCH, LAND, NODATA, Block, Options, Result, classify, guide_of, synthesise
+from processes.wasp.composite import EPOCH, LAND, NODATA, Block, Options, Result, classify, synthesise, with_dark
 from processes.wasp.directional import factor
 from processes.wasp.levels import fit_levels, known_aot, sample_positions
 from processes.wasp.rims import RimGrid
@@ -205,8 +205,7 @@ def synthesise_block(
             level = np.ascontiguousarray(level)
             block = replace(block, level=level, blue_level=level[:, layout.blue_at], aot=known_aot(aot))
         if options.robust and layout.nir is not None:
-            at = layout.reflectance.index(layout.nir)
-            block = replace(block, dark=guide_of(block, dn[:, at], ones[:, 0], level[:, at] if options.level else None))
+            block = with_dark(block, layout.reflectance.index(layout.nir))
     return as_bands(synthesise(block, work.days, work.synthesis, options), work.synthesis, options)
 
 

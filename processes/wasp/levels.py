@@ -31,6 +31,8 @@ WINDOWS, SIDE = 4, 100  # the sample: windows per axis, pixels
 PRIOR = (30.0, 300.0)  # standard deviation of o (DN) and k (DN per unit)
 NOISE = 60.0  # DN, of a pixel against its own mean
 INDEPENDENT = 0.02  # share of the samples that count as independent: neighbours share their errors
+TAIL = 2.0  # of the prior (Cauchy), in its standard deviations: dates farther off hardly tell the common level
+FARTHEST = 2.0  # what is taken off a date at most, in the same
 LEAST = 50  # samples seen on two dates or more
 LEAST_SPREAD = 15.0  # DN
 ROUNDS = 4
@@ -91,10 +93,14 @@ def _fit(y: np.ndarray, seen: np.ndarray, aot: np.ndarray) -> np.ndarray:
     """(T, 2) o and k of one band. y, seen, aot : (n, T), 0 in ``y`` where not ``seen``."""
     pixels, dates = y.shape
     share = INDEPENDENT / NOISE**2
+    count = np.maximum(seen.sum(axis=0), 1)
+    typical = np.where(seen, aot, 0.0).sum(axis=0) / count
+    expected = np.sqrt(PRIOR[0] ** 2 + (PRIOR[1] * typical) ** 2)  # of what is taken off a date
+    trust = np.ones(dates)
     x = np.stack([np.ones_like(aot), aot], axis=2)
     weight = seen.astype(np.float64)
     found = np.zeros((dates, 2))
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         total = np.maximum(weight.sum(axis=1), 1e-9)
         weighted = weight[:, :, None] * x
         flat = weighted.reshape(pixels, -1)
@@ -103,19 +109,31 @@ def _fit(y: np.ndarray, seen: np.ndarray, aot: np.ndarray) -> np.ndarray:
         for t in range(dates):
             normal[2 * t : 2 * t + 2, 2 * t : 2 * t + 2] += weighted[:, t].T @ x[:, t]
         right = flat.T @ (-(weight * y).sum(axis=1) / total) + np.einsum("ntp,nt->tp", weighted, y).ravel()
-        prior = np.tile(1 / np.square(PRIOR), dates)
+        prior = np.outer(trust, 1 / np.square(PRIOR)).ravel()
         found = np.linalg.solve(normal * share + np.diag(prior), right * share).reshape(dates, 2)
         rest = y - found[:, 0] - found[:, 1] * aot
         off = rest - ((weight * rest).sum(axis=1) / total)[:, None]
         spread = max(1.4826 * float(np.median(np.abs(off[seen]))), LEAST_SPREAD)
         weight = seen * np.maximum(1 - (off / (4 * spread)) ** 2, 0) ** 2
-    return found
+        # the common level is that of most dates, not of their mean: a hazy date must not lift the others
+        effect = found[:, 0] + found[:, 1] * typical
+        level = _lower_median(effect, count) if turn == 0 else 0.0
+        trust = 1 / (1 + ((effect - level) / (TAIL * expected)) ** 2)
+    # what is farther off is no residual of the aerosol correction, but haze or a change of the surface
+    return found * np.minimum(1, FARTHEST * expected / np.maximum(np.abs(effect), 1e-9))[:, None]
 
 
-def levelled(block: Block, aot: np.ndarray, blue: int = 0, nir: int | None = None) -> Block:
+def _lower_median(values: np.ndarray, count: np.ndarray) -> float:
+    """The value below or at which half of the observations lie; the lower one of two dates: haze brightens."""
+    order = np.argsort(values)
+    below = np.cumsum(count[order])
+    return float(values[order][np.searchsorted(below, below[-1] / 2)])
+
+
+def levelled(block: Block, aot: np.ndarray, blue: int = 0) -> Block:
     """A block that is the whole extent, with the levels of its own sample.
 
-    aot : (T, h, w) float32, NaN where unknown; blue, nir : index of the bands that ``guide`` and ``dark`` are made of.
+    aot : (T, h, w) float32, NaN where unknown; blue : index of the band that decides between dates.
     """
     dates, bands, height, width = block.dn.shape
     at = np.ix_(sample_positions(height), sample_positions(width))
@@ -125,7 +143,4 @@ def levelled(block: Block, aot: np.ndarray, blue: int = 0, nir: int | None = Non
         values[:, b] = guide_of(block, dn, block.factor[:, b])[:, at[0], at[1]].reshape(dates, -1)
     land = (block.cls[:, at[0], at[1]] == LAND).reshape(dates, -1)
     level = fit_levels(values, land, aot[:, at[0], at[1]].reshape(dates, -1))
-    block = replace(block, level=level, blue_level=level[:, blue], aot=known_aot(aot))
-    if nir is not None:
-        block = replace(block, dark=guide_of(block, block.dn[:, nir], block.factor[:, nir], level[:, nir]))
-    return block
+    return replace(block, level=level, blue_level=level[:, blue], aot=known_aot(aot))

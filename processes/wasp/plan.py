@@ -40,7 +40,7 @@ class Plan:
     scales : per date the date weight x the sensor weight
     factors : per group directional factors (T, B, gy, gx); "blue" (T, gy, gx)
     node_step : metres between angle nodes
-    levels : per group (T, B, 2), DN and DN per unit of aerosol optical thickness; "blue" (T, 2); empty without levelling
+    levels : per group (T, B, 2), DN and DN per unit of aerosol optical thickness; empty without levelling
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -95,7 +95,7 @@ def make_plan(
     )
     levels: dict[str, np.ndarray] = {}
     if options.level and len(acquisitions) > 1:
-        levels = _levels(acquisitions, groups, readers, factors, step, sensor, pool)
+        levels = _levels(acquisitions, groups, readers, factors, step, pool)
     fields, unseen = zip(*looks)
     return Plan(
         acquisitions, sensor, synthesis, options, groups, coarse, rims, fields, unseen if rims else (), scales, factors,
@@ -151,9 +151,9 @@ def _same_corner(a: Acquisition, grid: GeoBox) -> bool:
 
 def _levels(
     acquisitions: Sequence[Acquisition], groups: Sequence[Group], readers: Mapping[str, Reader],
-    factors: Mapping[str, np.ndarray], step: float, sensor: Sensor, pool: Executor,
+    factors: Mapping[str, np.ndarray], step: float, pool: Executor,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Levels per group and of the blue band from the sample of `processes.wasp.levels`."""
+    """Levels per group from the sample of `processes.wasp.levels`."""
     looks = list(
         pool.map(
             lambda t: _sample(acquisitions[t], groups, readers, {n: f[t] for n, f in factors.items()}, step),
@@ -162,10 +162,8 @@ def _levels(
     )
     values, land, aot = (np.stack(part) for part in zip(*looks))
     found = fit_levels(values, land, aot)
-    names = [b for g in groups for b in g.bands]
     ends = np.cumsum([len(g.bands) for g in groups])
-    levels = {g.name: part for g, part in zip(groups, np.split(found, ends[:-1], axis=1))}
-    return levels | {"blue": found[:, names.index(sensor.blue)]}
+    return {g.name: part for g, part in zip(groups, np.split(found, ends[:-1], axis=1))}
 
 
 def _sample(

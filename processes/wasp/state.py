@@ -7,14 +7,14 @@ observation instead. `processes.wasp.state_file` saves it, `processes.wasp.conti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
 
 from processes.errors import ProcessError, parameter_invalid
 from processes.kernels.wasp_average import CLOUD, FRACTION, LAND, NODATA, SNOW, WATER, WEIGHT_ONE
-from processes.wasp.composite import Block, Options, Result, average, guide_of
+from processes.wasp.composite import Block, Options, Result, average, with_dark
 from processes.wasp.levels import levelled
 
 NEVER = -(1 << 30)
@@ -190,12 +190,11 @@ class SynthesisState:
         held = sorted(self.observations, key=lambda o: o.day)
         dn, cls, weight, aot = (np.stack([getattr(o, k) for o in held]) for k in ("dn", "cls", "weight", "aot"))
         blue = self.bands.index(self.blue)
-        nir = self.bands.index(self.nir) if self.nir is not None and self.options.robust else None
         ones = np.ones((len(held), len(self.bands), 1, 1), np.float32)
         present = (dn != NODATA).any(axis=(2, 3))
         block = Block(dn, cls, np.ascontiguousarray(dn[:, blue]), weight, ones, ones[:, 0], present)
         if self.options.level:
-            block = levelled(block, aot, blue, nir)
-        elif nir is not None:
-            block = replace(block, dark=guide_of(block, dn[:, nir], ones[:, 0]))
+            block = levelled(block, aot, blue)
+        if self.nir is not None and self.options.robust:
+            block = with_dark(block, self.bands.index(self.nir))
         return average(block, [(o.day - self.synthesis).days for o in held], self.options)

@@ -10,7 +10,7 @@ from rasterio.windows import Window
 
 from processes.kernels.dn import take
 from processes.kernels.wasp_planes import classify_plane
-from processes.wasp.composite import CLOUD, NODATA, SNOW, WATER, Block, fallback, guide_of, guides, halved, synthesise
+from processes.wasp.composite import CLOUD, NODATA, SNOW, WATER, Block, fallback, guides, halved, synthesise, with_dark
 from processes.wasp.levels import TYPICAL_AOT, known_aot
 from processes.wasp.plan import Plan, halved_window
 from processes.wasp.product import Group, ProductWriter
@@ -66,14 +66,12 @@ def _fine_block(plan: Plan, reader: Reader, window: Window) -> Block:
     if options.mode == "wasp1":
         return block
     if plan.levels:
-        level, blue_level = aerosols.levels("R1"), aerosols.levels("blue")
-        block = replace(block, level=level, blue_level=blue_level, aot=aerosols.planes)
+        level = aerosols.levels("R1")
+        block = replace(block, level=level, blue_level=level[:, blue], aot=aerosols.planes)
     guide = guides(block)
     block = replace(block, guide=guide, complete=np.asarray(present.all(axis=1)).reshape(-1, 1, 1))
     if options.robust and plan.sensor.nir in group.bands:
-        at = group.bands.index(plan.sensor.nir)
-        nir = guide_of(block, dn[:, at], plan.factors["R1"][:, at], None if block.level is None else block.level[:, at])
-        block = replace(block, dark=nir)
+        block = with_dark(block, group.bands.index(plan.sensor.nir))
     # with a second resolution the date of a pixel never seen clear is chosen per coarse pixel, once for all bands
     cell = 2 if len(plan.groups) > 1 else 1
     return replace(block, choice=fallback(block, guide, cell), cell=cell)
@@ -132,7 +130,7 @@ class Aerosols:
         return aerosol_weight((dn + a.aot.offset_dn) * a.aot.scale, weighting)
 
     def levels(self, name: str) -> np.ndarray:
-        """Levels of a group (or "blue") per unit of ``planes``."""
+        """Levels of a group per unit of ``planes``."""
         level = self._plan.levels[name].copy()
         for t, a in enumerate(self._plan.acquisitions):
             if a.aot is None:

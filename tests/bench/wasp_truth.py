@@ -11,11 +11,10 @@ cloud-mask edges, on land seen clear on at least one date.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 
-from processes.wasp.composite import Block, Options, classify, guide_of, synthesise
+from processes.wasp.composite import Block, Options, classify, synthesise, with_dark
 from processes.wasp.directional import ROY_2016, factor
 from processes.wasp.levels import levelled
 from processes.wasp.rims import RimGrid
@@ -57,10 +56,8 @@ def block_of(scene: Scene, options: Options) -> Block:
     cls = classify(scene.cloud, scene.water, scene.snow, scene.dn)
     made = Block(scene.dn, cls, scene.dn[:, 0], weight, nodes, nodes[:, 0], np.ones((dates, bands), bool))
     if options.level:
-        made = levelled(made, np.rint(scene.aot * 200) / np.float32(200), 0, 3)
-    elif options.robust:
-        made = replace(made, dark=guide_of(made, scene.dn[:, 3], nodes[:, 3]))
-    return made if options.robust else replace(made, dark=None)
+        made = levelled(made, np.rint(scene.aot * 200) / np.float32(200))
+    return with_dark(made, 3) if options.robust else made
 
 
 def unweighted_mean(scene: Scene, cls: np.ndarray) -> np.ndarray:
