@@ -117,6 +117,9 @@ right.set(title=f"Composite around {DAY}", xlabel="km")
 # more the clearer the air, the farther the next cloud and the nearer the synthesis date), and the number of clear dates
 # (`NCL`). Land that was white at first is land seen later: its mean date is late. What was only ever seen as snow or
 # water is their plain mean, without weight.
+#
+# Before they are averaged the dates are levelled to each other (`level`): what the aerosol correction left in one of them
+# would show as a step wherever it begins to count. And each fades in over 120 m from clouds and from the edge of its swath.
 
 # %%
 flag, weight, clear = (month[n].values for n in ("FLG", "WGT", "NCL"))

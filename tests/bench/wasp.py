@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
+import re
 import tempfile
 import time
 from collections import defaultdict
@@ -164,7 +164,15 @@ def _make(small: Task, task: Task, out: str, threads: int) -> Made:
     sources.Reader.read = counted("read", sources.Reader.read)  # type: ignore[method-assign]
     ProductWriter.write = counted("write", ProductWriter.write)  # type: ignore[method-assign]
     wall, cpu = _timed(lambda: chain.produce(task, Path(out), Env(limits=Limits(threads=threads))))
-    return Made(wall, cpu, dict(spent), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return Made(wall, cpu, dict(spent), _peak())
+
+
+def _peak() -> int:
+    """Peak resident memory (KiB) of this process. Not ``ru_maxrss``, which begins with the parent's size at the fork."""
+    told = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    if told is None:
+        raise RuntimeError("the peak memory is read from /proc/self/status, which this system does not have")
+    return int(told[1])
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, float]:
