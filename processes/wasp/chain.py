@@ -29,7 +29,7 @@ from processes.wasp.product import MASKS, Facts, Group, ProductWriter, file_band
 from processes.wasp.sources import SENTINEL2, VENUS_IN_MIX, Acquisition, Reader, Sensor, lead_sensor, sensor_of
 from processes.wasp.tile_blocks import do_block
 
-VERSION = "5"
+VERSION = "6"
 BLOCK = 1024
 BLOCK_BYTES = 128 << 20  # what one block may hold
 CACHE_BYTES = 64 << 20  # GDAL's cache: every input block is read once

@@ -17,7 +17,8 @@ import numpy as np
 from processes.wasp.directional import ROY_2016, Coefficients, factor
 
 # 201-205 were reported once and then led to the near-infrared step, so they are no longer unseen; 301-305 were reported
-# once and showed what was missed, so they serve neither for tuning nor for figures any more
+# once and showed what was missed, so they serve neither for tuning nor for figures any more; 401-405 were reported once,
+# after levelling and fading had been built on the others
 TUNING_SEEDS = (101, 102, 103, 201, 202, 203, 204, 205)
 REPORT_SEEDS = (401, 402, 403, 404, 405)
 BANDS = ("B02", "B03", "B04", "B08")
