@@ -82,5 +82,5 @@ def _tar(result: SyncResult) -> Path:
     path = result.folder / "result.tar"
     with tarfile.open(path, "w") as archive:
         for asset in result.assets:
-            archive.add(asset.path, arcname=asset.path.name)
+            archive.add(asset.path, arcname=asset.name)
     return path

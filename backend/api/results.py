@@ -78,7 +78,7 @@ def asset(job_id: str, name: str) -> Response:
     path = context().jobs.folder(job_id) / name
     if found is None or not path.is_file():
         raise OpenEOError("NotFound", f"The results of job '{job_id}' have no file '{name}'.")
-    return send_file(path.absolute(), mimetype=found.media_type, download_name=name, conditional=True)
+    return send_file(path.absolute(), mimetype=found.media_type, download_name=path.name, conditional=True)
 
 
 def _mine(job_id: str) -> Job:

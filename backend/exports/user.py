@@ -49,7 +49,7 @@ class UserExports:
     def export(self, steps: Sequence[Any], files: Sequence[Asset]) -> None:
         job = self._described()
         rows = [stac.asset_row(job.id, n, a) for n, a in enumerate(files)]
-        paths = {a.path.name: a.path for a in files}
+        paths = {a.name: a.path for a in files}
         urls = stac.Urls("", lambda name: str(paths[name].absolute()), lambda item: item)
         document = stac.result_document(job, rows, urls)
         items = [stac.item_document(job, row, urls) for row in rows if stac.has_item(row)]

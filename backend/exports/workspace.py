@@ -100,7 +100,9 @@ def _placed(
     collection, or in a folder of the result where the collection is another's."""
     of_item = {name: item["id"] for item in items for name in item["assets"]}
     extra = f"{document['id']}/" if before is not None else ""
-    moved = {name: f"{of_item[name]}/{name}" if name in of_item else f"{extra}{name}" for name in document["assets"]}
+    # files of a product stay together, in the folder that is the product
+    alone = {name for name in of_item if "/" not in name}
+    moved = {name: f"{of_item[name]}/{name}" if name in alone else f"{extra}{name}" for name in document["assets"]}
     links = [
         {"rel": "item", "href": f"./{i['id']}/{i['id']}.json", "type": "application/geo+json", "title": next(iter(i["assets"]))}
         for i in items
@@ -115,11 +117,16 @@ def _relative_items(
     items: Sequence[Mapping[str, Any]], moved: Mapping[str, str], collection: Mapping[str, Any], name: str
 ) -> Iterator[dict[str, Any]]:
     for item in items:
-        assets = {n: {**a, "href": f"./{moved[n].rpartition('/')[2]}"} for n, a in item["assets"].items()}
+        assets = {n: {**a, "href": _beside(moved[n], item["id"])} for n, a in item["assets"].items()}
         links = [
             {"rel": rel, "href": f"../{name}", "type": "application/json"} for rel in ("root", "parent", "collection")
         ]
         yield {**item, "collection": collection["id"], "assets": assets, "links": links}
+
+
+def _beside(path: str, folder: str) -> str:
+    """``path`` as seen from ``folder``, both beside the collection."""
+    return f"./{path.removeprefix(f'{folder}/')}" if path.startswith(f"{folder}/") else f"../{path}"
 
 
 def _merged(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

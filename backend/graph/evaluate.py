@@ -30,6 +30,7 @@ from processes.filter.labels import filter_bands
 from processes.load.items import item_bands
 from processes.load.load_collection import cube_of_items, find_items, resolve_bands, space_of
 from processes.load.source import band_info
+from processes.products import made_by
 from processes.stages import CHAINS, make_stage, run_stage
 
 # What a chain's input may have passed for the chain to run on whole products.
@@ -81,7 +82,9 @@ class GraphEvaluator(Evaluator):
                 raise ProcessError(
                     "NoDataAvailable", f"'{node.process_id}' made no product of the {len(items)} items found."
                 )
-            return cube_of_items(products, own, env, bands=_result_bands(node.process_id, items, asked, products))
+            cube = cube_of_items(products, own, env, bands=_result_bands(node.process_id, items, asked, products))
+            cube.attrs["made"] = made_by(node.process_id, params, items, products, cube, clipped=own.box is not None)
+            return cube
         except ProcessError as error:
             raise OpenEOError.of(error, node.path) from error
 

@@ -132,7 +132,8 @@ def _export(env: Env, steps: Sequence[Sequence[tuple[Any, ...]]], groups: Sequen
                 if chain and env.exports is not None:
                     env.exports.export(chain, files)
     except BaseException as error:
-        for path in (asset.path for files in groups for asset in files):
+        for asset in (asset for files in groups for asset in files):
+            path = asset.path.parents[asset.name.count("/") - 1] if asset.folder else asset.path
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         if isinstance(error, ProcessError):
             raise OpenEOError.of(error) from error

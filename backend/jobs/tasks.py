@@ -182,9 +182,9 @@ class JobWork:
                 raise LeaseLost
             for old in self.folder.iterdir():
                 if not old.name.startswith("."):
-                    old.unlink()
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
             for asset in assets:
-                asset.path.rename(self.folder / asset.path.name)
+                asset.move(self.folder)
             shutil.rmtree(self.out, ignore_errors=True)
             jobs.put_assets(session, self.id, rows)
             self.keeper.log(Log("info", f"Finished: {len(rows)} files, {size / 1e6:.1f} MB, {usage.wall:.0f} s."))

@@ -8,12 +8,10 @@ are complete, or not at all.
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,8 @@ from backend.errors import OpenEOError
 from backend.results.asset import Asset
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from backend.results.format import Output
     from processes.save.save_result import SaveResult
 
@@ -99,11 +99,12 @@ def write_groups(
         try:
             for stem, save in zip(_stems(saves), saves):
                 outputs.append(_open(save, scratch, stem, memory_limit))
-            cubes = [(o.cube, o) for o in outputs if o.cube is not None]
+            pulled = [(o.cube, o.encode, o.write) for o in outputs if o.cube is not None]
+            pulled += [(o.beside, _as_is, o.note) for o in outputs if o.beside is not None]
             blocks.pull(
-                [c for c, _ in cubes],
-                [o.write for _, o in cubes],
-                encode=[o.encode for _, o in cubes],
+                [cube for cube, _, _ in pulled],
+                [write for _, _, write in pulled],
+                encode=[encode for _, encode, _ in pulled],
                 threads=threads,
                 scheduler=scheduler,
                 on_block=(lambda done, total: on_progress(done / total)) if on_progress else None,
@@ -111,13 +112,18 @@ def write_groups(
             groups = [o.finish() for o in outputs]
             for output in outputs:
                 output.close()
-            moved = [[_move(a, out) for a in group] for group in groups]
+            _refuse_twice(groups)
+            moved = [[a.move(out) for a in group] for group in groups]
         finally:
             _close(outputs)
             shutil.rmtree(scratch, ignore_errors=True)
     if on_progress:
         on_progress(1.0)
     return moved
+
+
+def _as_is(where: tuple[slice, ...], block: np.ndarray) -> Any:
+    return block
 
 
 def _open(save: SaveResult, scratch: Path, stem: str, memory_limit: int) -> Output:
@@ -139,10 +145,17 @@ def _stems(saves: Sequence[SaveResult]) -> Iterator[str]:
         yield stem
 
 
-def _move(asset: Asset, out: Path) -> Asset:
-    final = out / asset.path.name
-    os.replace(asset.path, final)  # noqa: PTH105
-    return replace(asset, path=final)
+def _refuse_twice(groups: Sequence[Sequence[Asset]]) -> None:
+    """Names of products are not the user's choice, so two results may have the same."""
+    seen: set[str] = set()
+    for name in (a.name for group in groups for a in group if a.folder):
+        if name in seen:
+            raise OpenEOError(
+                "FormatUnsuitable",
+                f"Two results make the same product {name.partition('/')[0]}. Give one of them another 'tile', or save them "
+                "in requests of their own.",
+            )
+        seen.add(name)
 
 
 def _close(outputs: Sequence[Output]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ class Asset:
     Attributes
     ----------
     path : where it lies
+    folder : folder of the results it belongs in (``a/b``), empty for files that stand alone
     media_type : e.g. ``image/tiff; application=geotiff; profile=cloud-optimized``
     title : for a person
     roles : ``data``, ``metadata``, ``thumbnail``
@@ -33,6 +34,19 @@ class Asset:
     geometry: Mapping[str, Any] | None = None
     bbox: tuple[float, float, float, float] | None = None
     cube: Mapping[str, Any] | None = None
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name among the results, a relative path."""
+        return f"{self.folder}/{self.path.name}" if self.folder else self.path.name
+
+    def move(self, out: Path) -> Asset:
+        """The file moved below ``out``, to its name."""
+        final = out / self.name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        self.path.replace(final)
+        return replace(self, path=final)
 
 
 Progress = Callable[[float], None]  # called with 0..1, never decreasing

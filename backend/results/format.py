@@ -34,11 +34,12 @@ PREFIX = {
 class Output(ABC):
     """The files of one saved result in the making.
 
-    ``cube`` is what must be pulled (None where nothing has to be computed). `encode` may run in many threads at once,
+    ``cube`` is what must be pulled (None where nothing has to be computed), ``beside`` what little else goes to `note`. `encode` may run in many threads at once,
     `write` in one at a time; `finish` and `close` come after all of them, `close` always.
     """
 
     cube: xr.DataArray | None = None
+    beside: xr.DataArray | None = None
 
     def encode(self, where: tuple[slice, ...], block: np.ndarray) -> Any:
         """Work on a block that needs no lock; the result goes to `write`."""
@@ -46,6 +47,9 @@ class Output(ABC):
 
     def write(self, where: tuple[slice, ...], payload: Any) -> None:  # noqa: B027
         """Take in what `encode` made of the block at ``where``."""
+
+    def note(self, where: tuple[slice, ...], payload: Any) -> None:  # noqa: B027
+        """Take in a block of ``beside``; may run at the same time as `write`."""
 
     @abstractmethod
     def finish(self) -> list[Asset]:
@@ -135,7 +139,7 @@ class Format:
 def all_formats() -> dict[str, Format]:
     """Every format by name."""
     found: dict[str, Format] = {}
-    for module in ("geotiff", "netcdf", "zarrstore", "image", "plain", "tables", "models"):
+    for module in ("geotiff", "netcdf", "zarrstore", "image", "plain", "tables", "models", "products"):
         for entry in import_module(f"backend.results.{module}").FORMATS:
             found[entry.name] = entry
     for point in entry_points(group="tuile.writers"):

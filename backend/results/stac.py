@@ -58,7 +58,7 @@ def asset_row(job_id: str, n: int, asset: Asset) -> JobAsset:
     return JobAsset(
         job_id=job_id,
         ordinal=n,
-        name=asset.path.name,
+        name=asset.name,
         media_type=asset.media_type,
         title=asset.title,
         roles=list(asset.roles),
@@ -73,7 +73,7 @@ def asset_row(job_id: str, n: int, asset: Asset) -> JobAsset:
 
 def item_id(job: Job, asset: JobAsset) -> str:
     """Id of the item that describes a file: unique among all jobs."""
-    return f"{job.id}_{asset.name}"
+    return f"{job.id}_{asset.name.replace('/', '_')}"
 
 
 def has_item(asset: JobAsset) -> bool:

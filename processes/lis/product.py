@@ -30,6 +30,10 @@ from processes.lis.params import FILL
 
 COLLECTION, FAMILY, VERSION = "LIS_SNOW", "lis_snow", "1.1"
 CONSTELLATIONS = {"s2": "sentinel-2", "l8": "landsat", "take5": "spot"}  # by how a sensor's id begins
+# what products tell that are not made from Level-2A data, where nothing else is known
+UNKNOWN: dict[str, Any] = {
+    "snow_line": None, "snow_line_found": False, "mode": None, "sensor": None, "fsc_law": None, "extent_used": None,
+}  # fmt: skip
 BIT_FIELDS = ("EXPERT", "QCFLAGS")
 TITLES = {k: str(v["description"]) for k, v in BAND_INFO.items()} | {
     "QCFLAGS": "bits: 1 sun too low, 2 sun tangent, 4 water, 8 tree cover above 90 %, 16 snow where the cloud mask is set, "
@@ -67,13 +71,32 @@ def write_product(
     name = product_name(source)
     home = folder / name
     home.mkdir(parents=True)
+    for layer, values in layers.items():
+        write_raster(home / f"{name}_{layer}.tif", values, grid, None if layer in BIT_FIELDS else FILL, TITLES[layer])
+    return describe(home, source, grid, list(layers), meta, derived_from)
+
+
+def describe(
+    home: Path,
+    source: pystac.Item,
+    grid: GeoBox,
+    layers: Sequence[str],
+    meta: Mapping[str, Any],
+    derived_from: Sequence[str] = (),
+) -> pystac.Item:
+    """Write what describes the rasters of ``layers`` that lie in ``home``, a folder named by `product_name`.
+
+    ``meta`` has the percentages and what else is known of `UNKNOWN` and the histogram. Returns the item.
+    """
+    name, meta = home.name, {**UNKNOWN, **meta}
     item = _item(name, source, grid, meta)
     item.properties["tuile:derived_from"] = list(derived_from) or [source.id]
-    for layer, values in layers.items():
-        path = home / f"{name}_{layer}.tif"
-        write_raster(path, values, grid, None if layer in BIT_FIELDS else FILL, TITLES[layer])
-        item.add_asset(layer, _asset(path, layer, grid))
-    for suffix, text in (("MTD.json", _json(meta)), ("MTD.xml", _xml(name, meta)), ("HIST.txt", _histogram(meta))):
+    for layer in layers:
+        item.add_asset(layer, _asset(home / f"{name}_{layer}.tif", layer, grid))
+    texts = {"MTD.json": _json(meta), "MTD.xml": _xml(name, meta)}
+    if "histogram" in meta:
+        texts["HIST.txt"] = _histogram(meta)
+    for suffix, text in texts.items():
         path = home / f"{name}_{suffix}"
         path.write_text(text)
         media = {"json": "application/json", "xml": "application/xml", "txt": "text/plain"}[path.suffix[1:]]
@@ -124,24 +147,36 @@ def write_cube(data: xr.DataArray, folder: Path, *, tile: str = "CUBE") -> list[
 
 def write_raster(path: Path, values: np.ndarray, grid: GeoBox, nodata: int | None, title: str) -> None:
     """A tiled, deflated GeoTIFF with overviews by nearest neighbour (codes are not averaged)."""
+    with raster_env(), open_raster(path, grid, nodata, title) as target:
+        target.write(values, 1)
+        add_overviews(target)
+
+
+def raster_env() -> rasterio.Env:
+    """Settings of GDAL under which rasters and their overviews are written."""
+    return rasterio.Env(
+        GDAL_CACHEMAX=64, GDAL_NUM_THREADS="2", COMPRESS_OVERVIEW="DEFLATE", GDAL_TIFF_OVR_BLOCKSIZE="512"
+    )
+
+
+def open_raster(path: Path, grid: GeoBox, nodata: int | None, title: str) -> Any:
+    """A raster of a product, open for writing, in tiles of 512."""
     height, width = grid.shape
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width, "crs": str(grid.crs),
         "transform": grid.affine, "compress": "deflate", "zlevel": 4, "num_threads": 2, "nodata": nodata,
         "tiled": True, "blockxsize": 512, "blockysize": 512,
     }  # fmt: skip
-    options = {
-        "GDAL_CACHEMAX": 64,
-        "GDAL_NUM_THREADS": "2",
-        "COMPRESS_OVERVIEW": "DEFLATE",
-        "GDAL_TIFF_OVR_BLOCKSIZE": "512",
-    }
-    with rasterio.Env(**options), rasterio.open(path, "w", **profile) as target:
-        target.write(values, 1)
-        target.set_band_description(1, title)
-        factors = [f for f in (2, 4, 8, 16) if min(height, width) // f >= 128]
-        if factors:
-            target.build_overviews(factors, Resampling.nearest)
+    target = rasterio.open(path, "w", **profile)
+    target.set_band_description(1, title)
+    return target
+
+
+def add_overviews(target: Any) -> None:
+    """Overviews by nearest neighbour, down to 128 pixels."""
+    factors = [f for f in (2, 4, 8, 16) if min(target.shape) // f >= 128]
+    if factors:
+        target.build_overviews(factors, Resampling.nearest)
 
 
 def _asset(path: Path, layer: str, grid: GeoBox) -> pystac.Asset:
@@ -208,7 +243,8 @@ def _xml(name: str, meta: Mapping[str, Any]) -> str:
         "MODE": meta["mode"], "SENSOR": meta["sensor"], "FSC_LAW": meta["fsc_law"], "EXTENT_USED": json.dumps(meta["extent_used"]),
     }  # fmt: skip
     for key, value in fields.items():
-        ElementTree.SubElement(root, key).text = str(value)
+        if value not in (None, "null"):
+            ElementTree.SubElement(root, key).text = str(value)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

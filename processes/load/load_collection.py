@@ -35,6 +35,7 @@ from processes.load.source import (
     time_slices,
     to_cube,
 )
+from processes.products import records
 from processes.registry import process
 
 
@@ -177,6 +178,7 @@ def cube_of_items(
         slices, names, seen or geobox, skip_unreadable=env.limits.skip_unreadable, overviews=seen is not None
     )
     data = to_cube(source, env.demand, env.limits, derived_from=[i.id for i in items])
+    data.attrs["products"] = records(items)
     if env.ledger is not None:
         env.ledger.append(_report(str((meta or {}).get("id", "")), items, data, source))
     if static:

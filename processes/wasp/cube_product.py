@@ -69,7 +69,7 @@ class SynthesisProducts:
         ``FormatUnsuitable`` for a cube without these bands, dates or a grid, without a tile, and for a day that comes twice.
     """
 
-    beside = None  # nothing else has to be pulled
+    beside: xr.DataArray | None = None  # nothing else has to be pulled
 
     def __init__(self, data: xr.DataArray, folder: Path, tile: str | None = None):
         band = named_bands(data, LAYERS, WHAT, "wasp_synthesis")
@@ -111,6 +111,9 @@ class SynthesisProducts:
             self._items[at] = one.writer.finish()
             if not one.known:  # parameters nobody knows are not told
                 (one.writer.folder / "DATA" / f"{one.facts.name}_IPP_ALL.xml").unlink()
+
+    def note(self, where: tuple[slice, ...], block: np.ndarray) -> None:
+        """Nothing comes beside the cube."""
 
     def finish(self) -> list[pystac.Item]:
         """Items of the products, in order of the cube's dates."""

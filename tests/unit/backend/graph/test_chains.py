@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -243,3 +245,90 @@ def test_seasons_and_snow_lines_of_products_by_graph(service, mountains, tmp_pat
     assert len(rows) == 5 and {"t", "RSLE", "CONFIDENCE", "CLEAR"} <= set(rows[0])
     lines = [float(r["RSLE"]) for r in rows if r["RSLE"]]
     assert lines and 1100 < np.median(lines) < 1700, "the world's snow line is at 1200 to 1500 m then"
+
+
+def saved(
+    env: Env, out: Path, process_id: str, format: str, extent: Any = None, then: Any = None, **options: Any
+) -> Any:
+    """Assets of load_collection -> process (-> a step) -> save_result in a native format."""
+    load = {"id": S2, "spatial_extent": extent, "temporal_extent": None}
+    arguments = {"date": DAY} if process_id == "wasp_synthesis" else {}
+    graph: dict[str, Any] = {
+        "load": {"process_id": "load_collection", "arguments": load},
+        "made": {"process_id": process_id, "arguments": {"data": {"from_node": "load"}, **arguments}},
+        "save": {"process_id": "save_result", "arguments": {"data": {"from_node": "made"}, "format": format, "options": options}, "result": True},
+    }  # fmt: skip
+    if then is not None:
+        graph["then"] = {"process_id": then[0], "arguments": {"data": {"from_node": "made"}, **then[1]}}
+        graph["save"]["arguments"]["data"] = {"from_node": "then"}
+    out.mkdir()
+    return execute({"process_graph": graph}, env, out)
+
+
+NATIVE = [
+    ("lis_snow", "LIS", "LIS_SNOW", r"LIS_S2-SNOW_T31TGK_\d{8}T\d{6}_1.1", 5),
+    ("wasp_synthesis", "MUSCATE", "SENTINEL2_L3A_WASP", r"SENTINEL2._20240321-000000-000_L3A_T31TGK_C_V1-0", 1),
+]
+
+
+@pytest.mark.parametrize(("process_id", "format", "collection", "named", "dates"), NATIVE)
+def test_whole_products_are_saved_as_they_lie(
+    process_id, format, collection, named, dates, service, workspace, tmp_path
+):
+    assets = saved(service, tmp_path / "a", process_id, format)
+    folders = sorted({a.name.partition("/")[0] for a in assets})
+    assert len(folders) == dates and all(re.fullmatch(named, f) for f in folders)
+    assert all(a.path == tmp_path / "a" / a.name and a.path.is_file() for a in assets)
+    assert sum(p.is_file() for p in (tmp_path / "a").rglob("*")) == len(assets)
+    for folder in folders:
+        (made,) = workspace.glob(f"{process_id}/*/{folder}")
+        for path in (p for p in made.rglob("*") if p.is_file()):
+            assert (tmp_path / "a" / folder / path.relative_to(made)).read_bytes() == path.read_bytes()
+    if format == "MUSCATE":  # every resolution of its own
+        (fine,) = (a for a in assets if a.name.endswith("MASKS/" + folders[0] + "_FLG_R1.tif"))
+        (coarse,) = (a for a in assets if a.name.endswith("_FLG_R2.tif"))
+        assert fine.metadata["proj:shape"] == [360, 360] and coarse.metadata["proj:shape"] == [180, 180]
+        assert {"_MTD_ALL.xml", "_QKL_ALL.jpg", "_IPP_ALL.xml"} <= {a.name[-12:] for a in assets}
+    again = _index(tmp_path / "a", tmp_path / "data")
+    back = load_collection(collection, env=Env(again))
+    whole = run(service, tmp_path / "b", process_id, **({"date": DAY} if dates == 1 else {}))
+    for name in (n for n in whole.data_vars if n != "crs"):
+        values = back.sel(bands=name).values
+        np.testing.assert_array_equal(values, whole[name].values, err_msg=name)
+
+
+@pytest.mark.parametrize(("process_id", "format", "collection", "named", "dates"), NATIVE)
+@pytest.mark.parametrize("then", [None, ("apply", {"process": {"process_graph": {"a": {
+    "process_id": "add", "arguments": {"x": {"from_parameter": "x"}, "y": 0}, "result": True}}}})])  # fmt: skip
+def test_a_part_of_them_is_written_and_ingests(
+    then, process_id, format, collection, named, dates, service, log, tmp_path
+):
+    part = {"west": 702000, "south": 4902000, "east": 703000, "north": 4903000, "crs": 32631}
+    with rasterio.open(
+        next(Path(service.catalogue.search(S2)[0].assets["FRE_B02"].href).parent.glob("*FRE_B2.tif"))
+    ) as f:
+        left, top = f.bounds.left, f.bounds.top
+    part |= {"west": left + 400, "east": left + 2000, "south": top - 2400, "north": top - 800}
+    assets = saved(service, tmp_path / "a", process_id, format, part, then)
+    folders = sorted({a.name.partition("/")[0] for a in assets})
+    assert len(folders) == dates and all(re.fullmatch(named, f) for f in folders)
+    back = load_collection(collection, env=Env(_index(tmp_path / "a", tmp_path / "data")))
+    load = {"id": S2, "spatial_extent": part, "temporal_extent": None}
+    (tmp_path / "b").mkdir()
+    graph = {
+        "load": {"process_id": "load_collection", "arguments": load},
+        "made": {"process_id": process_id, "arguments": {"data": {"from_node": "load"}, **({"date": DAY} if dates == 1 else {})}},
+        "save": {"process_id": "save_result", "arguments": {"data": {"from_node": "made"}, "format": "netCDF"}, "result": True},
+    }  # fmt: skip
+    (asset,) = execute({"process_graph": graph}, service, tmp_path / "b")
+    whole = xr.load_dataset(asset.path, mask_and_scale=False)
+    for name in (n for n in whole.data_vars if n != "crs"):
+        np.testing.assert_array_equal(back.sel(bands=name).values, whole[name].values, err_msg=name)
+    if format == "LIS":
+        meta = json.loads((tmp_path / "a" / folders[0] / f"{folders[0]}_MTD.json").read_text())
+        assert meta["extent_used"]["kind"] == "tile" and meta["mode"] == "plus" and "histogram" in meta
+        seb = whole["SEB"].values[0]
+        assert meta["snow_percent"] == pytest.approx(100 * (seb == 100).sum() / max((seb != 255).sum(), 1))
+    else:
+        text = (tmp_path / "a" / folders[0] / "DATA" / f"{folders[0]}_IPP_ALL.xml").read_text()
+        assert text.count("<PRODUCT_ID date=") == 5 and "<MODE>plus" in text

@@ -115,10 +115,23 @@ def test_unknown_format_lists_what_there_is(tmp_path: Path) -> None:
 
 def test_file_formats_document() -> None:
     body = formats()
-    assert set(body["output"]) >= {"GTiff", "COG", "netCDF", "Zarr", "PNG", "JPEG", "JSON", "GeoJSON", "CSV", "Parquet"}
-    for entry in body["output"].values():
+    assert set(body["output"]) >= {
+        "GTiff",
+        "COG",
+        "netCDF",
+        "Zarr",
+        "PNG",
+        "JPEG",
+        "JSON",
+        "GeoJSON",
+        "CSV",
+        "Parquet",
+        "LIS",
+        "MUSCATE",
+    }
+    for name, entry in body["output"].items():
         assert entry["title"] and entry["description"] and entry["gis_data_types"]
-        assert "filename_prefix" in entry["parameters"]
+        assert ("tile" if name in ("LIS", "MUSCATE") else "filename_prefix") in entry["parameters"]
         for parameter in entry["parameters"].values():
             assert parameter["description"] and parameter["subtype"] and parameter["required"] is False
 
