@@ -24,7 +24,7 @@ THEIA = re.compile(
 )
 CLMS = re.compile(r"FSC_(?P<when>\d{8}T\d{6})_(?P<platform>S2[A-D])_(?P<tile>T\d{2}[A-Z]{3})_V(?P<version>\d+)_\d")
 LIS = re.compile(
-    r"LIS_(?P<platform>S2|L8)-SNOW(?:-FSC)?_(?P<tile>[\w-]+?)_(?P<when>\d{8}T\d{6})_(?P<version>[\d.]+)(?:_\d)?"
+    r"LIS_(?P<platform>S2|L8|SPOT|L2A)-SNOW(?:-FSC)?_(?P<tile>[\w-]+?)_(?P<when>\d{8}T\d{6})_(?P<version>[\d.]+)(?:_\d)?"
 )
 LAYERS = {
     "SEB": "SEB", "SNW": "SEB", "FSCTOC": "FSCTOC", "FSCOG": "FSCOG", "NDSI": "NDSI", "QCTOC": "QCTOC", "QCOG": "QCOG",
@@ -79,7 +79,8 @@ def read(path: Path) -> list[pystac.Item]:
     tile = parts["tile"].removeprefix("T")
     stem = path.name[:-4] if path.suffix.lower() == ".zip" else path.name
     properties = {
-        "platform": build.platform(parts["platform"]),
+        # L2A: written here of data whose sensor nobody told
+        "platform": None if parts["platform"] == "L2A" else build.platform(parts["platform"]),
         "gsd": min(g.resolution for g in grids),
         "processing:version": parts["version"].replace("-", "."),
         "grid:code": f"MGRS-{tile}" if re.fullmatch(r"\d{2}[A-Z]{3}", tile) else None,
@@ -98,7 +99,7 @@ def _told(path: Path, tree: Tree) -> dict[str, Any]:
     try:
         meta = json.loads(tree.read(name))
         told = {public: meta[key] for key, public in TOLD.items()}
-        return {k: v for k, v in told.items() if k != "lis:snow_line" or meta["snow_line_found"]}
+        return {k: v for k, v in told.items() if v is not None and (k != "lis:snow_line" or meta["snow_line_found"])}
     except (ValueError, KeyError, TypeError) as error:
         raise Rejected(path, f"{name} is damaged: {error!r}") from None
 

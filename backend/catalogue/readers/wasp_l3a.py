@@ -58,12 +58,14 @@ def read(path: Path) -> list[pystac.Item]:
             bands.append(build.mask("VALID", grid, {"not_values": [0]}))
         assets[f"{kind}_{group}"] = build.asset(href, grid, bands, roles=("data", "quality"))
     instant = muscate.instant(path, meta, named["when"])
+    dates = "" if meta is None else meta.findtext(".//DATE_UNIT") or ""  # originals say nothing: days of the year
     tile = named["tile"].removeprefix("T")
     platform = named["platform"].rstrip("X") if named["platform"].startswith("SENTINEL2") else named["platform"]
     properties = muscate.properties(path, tree, meta, named, platform) | {
         "gsd": min(g.resolution for g in grids),
         "grid:code": f"MGRS-{tile}" if re.fullmatch(r"\d{2}[A-Z]{3}", tile) else None,
         "tuile:datatake": f"l3a_{instant:%Y%m%d}",
+        "tuile:dts": "days_since_2000" if dates.startswith("days_since_2000") else "doy",
         "tuile:product": f"{named['platform']}_{named['when']}_L3A_T{tile}",
     }
     return [build.item(path, id=named["id"], collection=COLLECTION, family=FAMILY, instant=instant, assets=assets, grids=grids, properties=properties)]  # fmt: skip

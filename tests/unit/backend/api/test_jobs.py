@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from flask.testing import FlaskClient
 
-from backend.store import logs
+from backend.results.asset import Asset
+from backend.results.stac import asset_row
+from backend.store import jobs, logs
 from tests.unit.backend.api.conftest import API, PROCESS, Server
 
 
@@ -208,3 +211,30 @@ def test_estimate(server: Server, alice: FlaskClient, job: str) -> None:
     told = alice.get(f"{API}/jobs/{job}/estimate").json
     assert isinstance(told["size"], int) and told["size"] >= 0
     assert None not in told.values()
+
+
+def test_files_of_a_product_have_its_folder_in_their_names(
+    server: Server, alice: FlaskClient, job: str, tmp_path: Path
+) -> None:
+    server.jobs.start(job)
+    written = tmp_path / "P_1.tif"
+    written.write_bytes(b"II*")
+    moved = Asset(
+        written, "image/tiff", "P", metadata={"bands": [{"name": "SEB"}]}, properties={"datetime": "2024-01-01T00:00:00Z"},
+        geometry={"type": "Point", "coordinates": [1.5, 43.5]}, bbox=(1, 43, 2, 44), folder="P/MASKS",
+    ).move(server.jobs.folder(job))  # fmt: skip
+    assert moved.path == server.jobs.folder(job) / "P" / "MASKS" / "P_1.tif"
+    with server.database.session() as session:
+        assert jobs.claim(session, job, "worker")
+        jobs.put_assets(session, job, [asset_row(job, 0, moved)])
+        assert jobs.transition(session, job, ("running",), "finished", owner="worker")
+    document = alice.get(f"{API}/jobs/{job}/results").json
+    ((name, asset),) = document["assets"].items()
+    assert name == "P/MASKS/P_1.tif"
+    (item,) = [link["href"] for link in document["links"] if link["rel"] == "item"]
+    for href in (asset["href"], server.anonymous.get(item).json["assets"][name]["href"]):
+        answer = server.anonymous.get(href)
+        assert answer.status_code == 200 and answer.data == b"II*"
+        assert "P_1.tif" in answer.headers["Content-Disposition"] and "/" not in answer.headers["Content-Disposition"]
+    for other in ("P/P_1.tif", "P/MASKS", "P/../P/MASKS/P_1.tif", "P%2F..%2F..%2Fx"):
+        assert alice.get(f"{API}/jobs/{job}/results/assets/{other}").status_code == 404

@@ -77,10 +77,11 @@ class House:
         self.space(user).put(name, io.BytesIO(asset.path.read_bytes()), None)
 
     def run(
-        self, user: str, *exports: dict[str, Any], job: str | None = None, format: str = "GTiff", file: str = "in.nc"
-    ) -> Any:
+        self, user: str, *exports: dict[str, Any], job: str | None = None, format: str = "GTiff", file: str = "in.nc",
+        options: dict[str, Any] | None = None,
+    ) -> Any:  # fmt: skip
         """An uploaded cube, saved and exported; every export is a leaf of the graph."""
-        save = {"data": {"from_node": "load"}, "format": format, "options": {"filename_prefix": "out"}}
+        save = {"data": {"from_node": "load"}, "format": format, "options": options or {"filename_prefix": "out"}}
         graph: dict[str, Any] = {
             "load": {"process_id": "load_uploaded_files", "arguments": {"paths": [file], "format": "netCDF"}},
             "save": {"process_id": "save_result", "arguments": save},
@@ -112,6 +113,32 @@ def ann(house: House) -> str:
     id = house.user("ann")
     house.upload(id, sample())
     return id
+
+
+def test_native_products_stay_folders_in_a_workspace(house: House) -> None:
+    bob = house.user("bob")
+    codes = ["SEB", "NDSI", "FSCTOC", "FSCOG", "QCTOC", "QCOG", "EXPERT"]
+    coords = {
+        "t": DATES,
+        "bands": codes,
+        "y": 4900000.0 - 10 - 20 * np.arange(30),
+        "x": 300000.0 + 10 + 20 * np.arange(40),
+    }
+    values = np.random.default_rng(2).choice(np.array([0, 100, 205, 255], "u1"), (2, 7, 30, 40))
+    house.upload(bob, cubes.cube(values, ["t", "bands", "y", "x"], coords, crs=32631, nodata=255))
+    house.run(bob, to_workspace(), format="LIS", options={"tile": "T31TGL"}, job="j-1")
+    at = house.space(bob).path("snow/j-1/collection.json").parent
+    found = open_catalogue(Settings(archive=at, data_dir=house.folder / "again"))  # type: ignore[call-arg]
+    report = found.ingest(sorted(p for p in at.iterdir() if p.name.startswith("LIS_")))
+    assert len(report.added) == 2 and not report.rejected
+    back = load_collection("LIS_SNOW", bands=codes, env=Env(found))
+    np.testing.assert_array_equal(back.values, values)
+    collection = pystac.Collection.from_file(str(at / "collection.json"))
+    items = list(collection.get_items())
+    assert len(items) == 14
+    for item in items:
+        (asset,) = item.assets.values()
+        assert Path(asset.get_absolute_href()).is_file()  # type: ignore[arg-type]
 
 
 def same(got: xr.DataArray, expected: xr.DataArray) -> None:

@@ -57,6 +57,12 @@ def reloaded(folder: Path, collection: str, at: Path) -> xr.DataArray:
     return load_collection(collection, env=Env(catalogue))
 
 
+def items(folder: Path, at: Path, collection: str) -> list[Any]:
+    catalogue = open_catalogue(Settings(archive=at / "none", data_dir=at / "data"))  # type: ignore[call-arg]
+    catalogue.ingest([p for p in folder.iterdir() if p.name.startswith("LIS_")])
+    return list(catalogue.search(collection))
+
+
 @pytest.mark.parametrize("chunks", [None, (100, 64)])
 def test_snow_of_any_cube_is_ingested_with_equal_values(tmp_path: Path, chunks: Any) -> None:
     cube = snow(chunks)
@@ -137,6 +143,29 @@ def test_syntheses_of_any_cube_are_ingested_with_equal_values(tmp_path: Path, ch
     assert root.findtext(".//PERIOD_START") == "2018-03-01" and root.findtext(".//PERIOD_STOP") == "2018-03-21"
     ipp = ElementTree.parse(tmp_path / "out" / homes[0] / "DATA" / f"{homes[0]}_IPP_ALL.xml").getroot()
     assert ipp.findtext("MODE") == mode
+
+
+@pytest.mark.parametrize("mode", ["plus", "wasp1"])
+def test_products_of_the_archive_are_saved_again(tmp_path: Path, mode: str) -> None:
+    """Tile, platform and the unit of dates are those of the products; parameters that nobody knows are not told."""
+    write_cube(synthesis(mode=mode), tmp_path / "a", tile="T31TGL")
+    first = reloaded(tmp_path / "a", "SENTINEL2_L3A_WASP", tmp_path / "one")
+    (tmp_path / "b").mkdir()
+    assets = write([SaveResult(first, "MUSCATE")], tmp_path / "b")
+    assert {a.name.partition("/")[0] for a in assets} == {p.name for p in (tmp_path / "a").iterdir()}
+    assert not list((tmp_path / "b").rglob("*IPP*"))
+    second = reloaded(tmp_path / "b", "SENTINEL2_L3A_WASP", tmp_path / "two")
+    np.testing.assert_array_equal(second.values, first.values)
+    write([SaveResult(snow(), "LIS", {"tile": "T31TGL"})], tmp_path / "one")
+    first = reloaded(tmp_path / "one", "LIS_SNOW", tmp_path / "three")
+    (tmp_path / "c").mkdir()
+    write([SaveResult(first, "LIS")], tmp_path / "c")
+    second = reloaded(tmp_path / "c", "LIS_SNOW", tmp_path / "four")
+    np.testing.assert_array_equal(second.sel(bands=LIS).values, first.sel(bands=LIS).values)
+    catalogued = {i.id: i.properties for i in items(tmp_path / "c", tmp_path / "five", "LIS_SNOW")}
+    for id, told in ((i.id, i.properties) for i in items(tmp_path / "one", tmp_path / "six", "LIS_SNOW")):
+        for key in ("grid:code", "platform", "lis:mode", "lis:snow_line"):
+            assert catalogued[id].get(key) == told.get(key)
 
 
 def test_plain_python_writes_the_same_syntheses(tmp_path: Path) -> None:
