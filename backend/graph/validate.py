@@ -10,6 +10,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from backend.errors import OpenEOError
 from backend.graph.parse import Graph, Node, Problem, Size, parse
 from backend.graph.references import Scope, is_callback, is_reference, walk
 from processes import registry
@@ -200,6 +201,13 @@ def _save_result(node: Node, env: Env) -> Iterator[Problem]:
             f"Data can't be written as '{name}'; the formats are {', '.join(sorted(known))}.",
             node.path,
         )
+    elif isinstance(name, str) and isinstance(options := static_value(node.arguments.get("options"), node.scope), dict):
+        from backend.results.format import get
+
+        try:  # before a chain works for hours
+            get(name).options(options)
+        except OpenEOError as error:
+            yield Problem(error.code, error.message, node.path)
 
 
 def _run_udf(node: Node, env: Env) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ import rasterio
 import xarray as xr
 
 from backend.catalogue import open_catalogue
+from backend.errors import OpenEOError
 from backend.graph.run import execute
 from backend.settings import Settings
 from processes import cube as cubes
@@ -281,9 +282,13 @@ def test_whole_products_are_saved_as_they_lie(
     assert all(a.path == tmp_path / "a" / a.name and a.path.is_file() for a in assets)
     assert sum(p.is_file() for p in (tmp_path / "a").rglob("*")) == len(assets)
     for folder in folders:
-        (made,) = workspace.glob(f"{process_id}/*/{folder}")
-        for path in (p for p in made.rglob("*") if p.is_file()):
-            assert (tmp_path / "a" / folder / path.relative_to(made)).read_bytes() == path.read_bytes()
+        mine = {p.relative_to(tmp_path / "a" / folder): p for p in (tmp_path / "a" / folder).rglob("*") if p.is_file()}
+        stages = list(workspace.glob(f"{process_id}/*/{folder}"))  # of other tests too, with other parameters
+        assert any(
+            {p.relative_to(m) for p in m.rglob("*") if p.is_file()} == set(mine)
+            and all((m / name).read_bytes() == path.read_bytes() for name, path in mine.items())
+            for m in stages
+        )
     if format == "MUSCATE":  # every resolution of its own
         (fine,) = (a for a in assets if a.name.endswith("MASKS/" + folders[0] + "_FLG_R1.tif"))
         (coarse,) = (a for a in assets if a.name.endswith("_FLG_R2.tif"))
@@ -332,3 +337,17 @@ def test_a_part_of_them_is_written_and_ingests(
     else:
         text = (tmp_path / "a" / folders[0] / "DATA" / f"{folders[0]}_IPP_ALL.xml").read_text()
         assert text.count("<PRODUCT_ID date=") == 5 and "<MODE>plus" in text
+
+
+@pytest.mark.parametrize("tile", ["../up", "a/b", "", 7])
+def test_a_hostile_tile_is_refused_before_the_chain_runs(tile, service, log, tmp_path):
+    with pytest.raises(OpenEOError, match="Option 'tile' of format LIS") as caught:
+        saved(service, tmp_path / "a", "lis_snow", "LIS", tile=tile)
+    assert caught.value.code == "FormatUnsuitable" and not log and not list((tmp_path / "a").iterdir())
+
+
+def test_a_tile_of_the_users_own_names_the_products(service, tmp_path):
+    assets = saved(service, tmp_path / "a", "lis_snow", "LIS", tile="ALPS")
+    assert {a.name.split("_")[2] for a in assets} == {"ALPS"}
+    back = load_collection("LIS_SNOW", bands=["SEB"], env=Env(_index(tmp_path / "a", tmp_path / "data")))
+    np.testing.assert_array_equal(back.values[:, 0], run(service, tmp_path / "b", "lis_snow")["SEB"].values)
