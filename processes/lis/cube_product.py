@@ -33,7 +33,7 @@ from processes.lis.product import (
 from processes.products import dates_of, named_bands, record_at, records_of, tile_name, unsuitable, upright
 
 WHAT = "LIS snow product"
-BLOCK = 1024  # pixels: whole tiles of the rasters
+BLOCK = 512  # pixels: tiles of the rasters
 CLOUDY, SNOWY = 205, 100
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pystac
+import rasterio
 import xarray as xr
 from rasterio.windows import Window
 
@@ -30,13 +31,13 @@ from processes.products import (
     unsuitable,
     upright,
 )
-from processes.wasp.chain import options_of
+from processes.wasp.chain import CACHE_BYTES, options_of
 from processes.wasp.composite import EPOCH, Options, Result
 from processes.wasp.cube_blocks import LAYERS
 from processes.wasp.product import Facts, Group, ProductWriter, file_band
 
 WHAT = "MUSCATE L3A synthesis"
-BLOCK, TILE = 1024, 512  # pixels: blocks are whole tiles of the rasters
+TILE = 512  # pixels of the rasters' tiles; blocks are tiles
 REFLECTANCE = re.compile(r"B\d\d|B8A")
 NAMES = re.compile(r"(SENTINEL2[A-D]|LANDSAT[5789])")  # platforms that names of products tell apart
 
@@ -90,7 +91,7 @@ class SynthesisProducts:
         self.group, self.pixels = Group("R1", grid, self.bands), int(np.prod(grid.shape))
         picked = [held.index(b) for b in (*self.bands, *LAYERS)]
         own = data.isel({band: picked}).transpose(time, band, y, x)
-        self.cube = own.chunk({time: 1, band: -1, y: BLOCK, x: BLOCK})
+        self.cube = own.chunk({time: 1, band: -1, y: TILE, x: TILE})
         self.nodata = data.attrs.get("nodata")
         self.dates = [self._date(v) for v in labels]
         names = [d.facts.name for d in self.dates]
@@ -105,9 +106,11 @@ class SynthesisProducts:
         if one.writer is None:
             one.writer, one.left = ProductWriter(self.folder, [self.group], one.facts, TILE), self.pixels
         window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-        one.writer.write(one.writer.groups[0], window, self._result(block[0], one.facts))
-        one.left -= block[0, 0].size
-        if not one.left:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            one.writer.write(one.writer.groups[0], window, self._result(block[0], one.facts))
+            one.left -= block[0, 0].size
+            if one.left:
+                return
             self._items[at] = one.writer.finish()
             if not one.known:  # parameters nobody knows are not told
                 (one.writer.folder / "DATA" / f"{one.facts.name}_IPP_ALL.xml").unlink()
