@@ -174,13 +174,13 @@ def _first_look(own: xr.DataArray, bands: str, work: Work) -> list[Any]:
     needed = {"CLM"} if "CLM" in layout.labels else {"CLOUD", "CLOUD_SHADOW"}
     needed |= {layout.blue} if work.rims is not None else set()
     level = work.options.level and dates > 1
+    if blocks.is_lazy(own):  # before bands are chosen: dask does not clone a choice of labels apart
+        own = own.copy(data=clone(own.chunk({bands: -1}).data))
     if not level:
         at = layout.at(*(b for b in layout.labels if b in needed))
         labels = tuple(layout.labels[i] for i in at)
         own = own.isel({bands: at})
         work = replace(work, layout=replace(layout, labels=labels))
-    if blocks.is_lazy(own):
-        own = own.copy(data=clone(own.chunk({bands: -1}).data))
     folds: list[tuple[Any, Any, tuple[int, ...], Any]] = [
         (work.cloud_part, work.cloud_fields, (2, dates, *work.coarse.shape), np.float64)
     ]

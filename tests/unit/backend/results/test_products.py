@@ -118,7 +118,7 @@ def test_cubes_that_went_through_other_processes(tmp_path: Path) -> None:
     assert told["extent_used"] == snow_metadata(cube)[1]["extent_used"]
 
 
-@pytest.mark.parametrize(("chunks", "mode"), [(None, "plus"), ((40, 33), "plus"), (None, "wasp1")])
+@pytest.mark.parametrize(("chunks", "mode"), [(None, "plus"), ((40, 33), "plus"), ((40, 33), "wasp1")])
 def test_syntheses_of_any_cube_are_ingested_with_equal_values(tmp_path: Path, chunks: Any, mode: str) -> None:
     cube = synthesis(chunks=chunks, mode=mode)
     (tmp_path / "out").mkdir()
