@@ -50,7 +50,8 @@ def _zonal(spec, out):
     series = np.full((len(spec["items"]), len(spec["w3_bands"]), len(spec["polygons"])), np.nan)
     shapes = [{"type": "Polygon", "coordinates": [ring]} for ring in spec["polygons"]]
     for b, band in enumerate(spec["w3_bands"]):
-        data = _stack(spec, band).compute().rio.write_crs(spec["epsg"])
+        # clip fills with the nodata of the file unless told that it is NaN by now
+        data = _stack(spec, band).compute().rio.write_crs(spec["epsg"]).rio.write_nodata(np.nan)
         for k, shape in enumerate(shapes):
             series[:, b, k] = data.rio.clip([shape], from_disk=True).mean(["x", "y"])
     write_series(out, series)
