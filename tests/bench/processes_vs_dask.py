@@ -144,21 +144,17 @@ def shown(ratio: tuple[float, float, float]) -> str:
 
 def write(rows: list[dict[str, Any]], sides: dict[str, Running], machine: str) -> None:
     """The page of the documentation, between its marks."""
-    lines = [report.START, "", f"`python -m tests.bench.processes_vs_dask --docs` on {machine}.", "",
-             "| | ours: wall s | CPU s | theirs: wall s | CPU s | ratio wall | ratio CPU | wanted | results |",
-             "|---|" + "--:|" * 7 + "---|"]  # fmt: skip
+    columns = ["", "ours: wall s", "CPU s", "theirs: wall s", "CPU s", "ratio wall", "ratio CPU", "wanted", "results"]
+    cells = []
     for row in rows:
         ours, theirs, ratios = row["ours"], row["theirs"], row["ratios"]
-        lines.append(
-            f"| {row['title']} | {ours['wall']:.2f} | {ours['cpu']:.2f} | {theirs['wall']:.2f} | {theirs['cpu']:.2f} "
-            f"| {shown(ratios['wall'])} | {shown(ratios['cpu'])} | {row['wanted']:g} | {row['difference']} |"
-        )
+        seconds = [f"{side[what]:.2f}" for side in (ours, theirs) for what in ("wall", "cpu")]
+        told = [shown(ratios["wall"]), shown(ratios["cpu"]), f"{row['wanted']:g}", row["difference"]]
+        cells.append([row["title"], *seconds, *told])
     versions = "; ".join(", ".join(f"{k} {v}" for k, v in side.versions.items()) for side in sides.values())
-    lines += ["", f"Versions: {versions}.", "", report.END]
-    before, _, rest = PAGE.read_text().partition(report.START)
-    _, _, after = rest.partition(report.END)
-    PAGE.write_text(before + "\n".join(lines) + after)
-    print(f"written: {PAGE}")
+    command = f"`python -m tests.bench.processes_vs_dask --docs` on {machine}."
+    table = report.markdown(columns, cells, left=(0, len(columns) - 1))
+    report.replace_block(PAGE, "measured", [command, "", *table, "", f"Versions: {versions}."])
 
 
 if __name__ == "__main__":
