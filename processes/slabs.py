@@ -1,7 +1,7 @@
 """Callbacks of several steps on a block, in pieces that stay in the processor's cache.
 
 ``(x - 0.3) / (x + 0.3)`` on a block of 80 MB makes three arrays of that size, each taken from the kernel, written to
-memory and read back. On pieces of 256 KiB the same steps work in the cache, and only the result is written: about half
+memory and read back. On pieces of 2 MiB the same steps work in the cache, and only the result is written: about half
 the time, for any callback whose pixels do not depend on one another. It is used where `worthwhile` says so.
 """
 
@@ -15,13 +15,13 @@ import numpy as np
 from processes.callback import is_pointwise
 from processes.callback_graphs import elementary
 
-# Elements of a piece, measured: smaller ones spend the time on calls, larger ones leave the cache.
-ELEMENTS = 1 << 16
+# Elements of a piece, measured: of smaller ones threads wait for each other's calls, larger ones leave the cache.
+ELEMENTS = 1 << 19
 
 
 def worthwhile(callback: Any, elements: int) -> bool:
     """Whether a callback on a block of so many elements goes in pieces: not if numpy does it in one pass anyway."""
-    return elements > 4 * ELEMENTS and is_pointwise(callback) and not elementary(callback)
+    return elements > ELEMENTS and is_pointwise(callback) and not elementary(callback)
 
 
 def in_slabs(function: Callable[[tuple[Any, ...]], np.ndarray], shape: Sequence[int], dtype: Any) -> np.ndarray:
