@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from odc.geo.geobox import GeoBox
 
 from processes.load.items import Band
@@ -97,12 +96,6 @@ def _kind(band: Band, number: int) -> str | None:
 
 def step_of(source: GeoBox, target: GeoBox) -> float:
     """Pixels of ``source`` per pixel of ``target`` along the finer axis, at the middle of ``target``."""
-    from processes.resample.warp import to_pixels
+    from processes.resample.warp import axis_steps
 
-    rows, cols = target.shape
-    px = np.array([cols / 2, cols / 2 + 1, cols / 2])
-    py = np.array([rows / 2, rows / 2, rows / 2 + 1])
-    sx, sy = to_pixels(source, target, px, py)
-    if not np.isfinite([sx, sy]).all():
-        return 1.0
-    return float(min(np.hypot(sx[1] - sx[0], sy[1] - sy[0]), np.hypot(sx[2] - sx[0], sy[2] - sy[0])))
+    return min(axis_steps(source, target))

@@ -134,15 +134,20 @@ def _nothing(data: xr.DataArray, shape: tuple[int, int], fill: Any, dtype: Any) 
     return da.full(full, fill, dtype=dtype, chunks=(*data.chunks[:-2], (shape[0],), (shape[1],)))  # type: ignore[index]
 
 
-def scale_of(source: GeoBox, target: GeoBox) -> float:
-    """Target pixel size over source pixel size (the larger axis), measured at the target's centre."""
+def axis_steps(source: GeoBox, target: GeoBox) -> tuple[float, float]:
+    """Pixels of ``source`` per pixel of ``target`` along x and y of the target, at its centre; (1, 1) where it has no place."""
     rows, cols = target.shape
     px = np.array([cols / 2, cols / 2 + 1, cols / 2])
     py = np.array([rows / 2, rows / 2, rows / 2 + 1])
     sx, sy = to_pixels(source, target, px, py)
     if not np.isfinite([sx, sy]).all():
-        return 1.0
-    return float(max(np.hypot(sx[1] - sx[0], sy[1] - sy[0]), np.hypot(sx[2] - sx[0], sy[2] - sy[0])))
+        return 1.0, 1.0
+    return float(np.hypot(sx[1] - sx[0], sy[1] - sy[0])), float(np.hypot(sx[2] - sx[0], sy[2] - sy[0]))
+
+
+def scale_of(source: GeoBox, target: GeoBox) -> float:
+    """Target pixel size over source pixel size (the larger axis), measured at the target's centre."""
+    return max(axis_steps(source, target))
 
 
 def to_pixels(source: GeoBox, target: GeoBox, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
