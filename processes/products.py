@@ -128,6 +128,22 @@ def named_bands(data: xr.DataArray, wanted: Sequence[str], what: str, process: s
     return dimension
 
 
+def spatial_of(data: xr.DataArray, others: tuple[str, str], what: str) -> tuple[str, str]:
+    """Names of y and x of a cube that has no dimension beside them and ``others``, and a place on Earth.
+
+    Raises
+    ------
+    ProcessError : FormatUnsuitable, of a further dimension or without coordinate reference system
+    """
+    y, x = cubes.spatial_dims(data)
+    rest = [str(d) for d in data.dims if d not in (*others, y, x)]
+    if rest:
+        raise unsuitable(what, f"the cube has a further dimension {', '.join(rest)}. Reduce or drop it.")
+    if cubes.crs_of(data) is None:
+        raise unsuitable(what, "the cube has no coordinate reference system.")
+    return y, x
+
+
 def upright(data: xr.DataArray, y: str, x: str) -> xr.DataArray:
     """The same cube with y falling and x rising, as rasters are."""
     turn = {}

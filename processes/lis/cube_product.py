@@ -30,7 +30,7 @@ from processes.lis.product import (
     product_name,
     raster_env,
 )
-from processes.products import dates_of, named_bands, record_at, records_of, tile_name, unsuitable, upright
+from processes.products import dates_of, named_bands, record_at, records_of, spatial_of, tile_name, unsuitable, upright
 
 WHAT = "LIS snow product"
 BLOCK = 512  # pixels: tiles of the rasters
@@ -70,12 +70,7 @@ class SnowProducts:
     def __init__(self, data: xr.DataArray, folder: Path, tile: str | None = None):
         band = named_bands(data, BANDS, WHAT, "lis_snow")
         time, self.dates = dates_of(data, WHAT)
-        y, x = cubes.spatial_dims(data)
-        rest = [str(d) for d in data.dims if d not in (time, band, y, x)]
-        if rest:
-            raise unsuitable(WHAT, f"the cube has a further dimension {', '.join(rest)}. Reduce or drop it.")
-        if cubes.crs_of(data) is None:
-            raise unsuitable(WHAT, "the cube has no coordinate reference system.")
+        y, x = spatial_of(data, (time, band), WHAT)
         data = upright(data, y, x)
         self.data, self.folder, self.tile = data, folder, tile_name(data, tile, WHAT)
         self.grid: GeoBox = cubes.geobox_of(data)

@@ -27,6 +27,7 @@ from processes.products import (
     named_bands,
     record_at,
     records_of,
+    spatial_of,
     tile_name,
     unsuitable,
     upright,
@@ -79,12 +80,7 @@ class SynthesisProducts:
         if not self.bands:
             raise unsuitable(WHAT, f"the cube has no reflectance band (B02 ...); it has {', '.join(held[:20])}.")
         time, labels = dates_of(data, WHAT)
-        y, x = cubes.spatial_dims(data)
-        rest = [str(d) for d in data.dims if d not in (time, band, y, x)]
-        if rest:
-            raise unsuitable(WHAT, f"the cube has a further dimension {', '.join(rest)}. Reduce or drop it.")
-        if cubes.crs_of(data) is None:
-            raise unsuitable(WHAT, "the cube has no coordinate reference system.")
+        y, x = spatial_of(data, (time, band), WHAT)
         data = upright(data, y, x)
         self.data, self.folder, self.tile = data, folder, tile_name(data, tile, WHAT)
         grid = cubes.geobox_of(data)
