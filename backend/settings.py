@@ -83,12 +83,16 @@ class Settings(BaseSettings):
     skip_unreadable: bool = Field(
         False, description="Leave out unreadable tiles with a warning instead of failing the job."
     )
+    login_failures: int = Field(
+        10,
+        ge=0,
+        description="Wrong passwords of one user name within ten minutes after which the next login has to wait; of one "
+        "client address five times as many. 0: no limit.",
+    )
     oidc_providers: list[dict[str, Any]] = Field(
         default_factory=list,
         description="OIDC providers as JSON: id, issuer, title, scopes, default_clients.",
     )
-    sr_models: Path | None = Field(None, description="Folder of super-resolution models.")
-    udf_sandbox: str = Field("auto", description="How UDF code is confined.")
     ogcapi_url: str | None = Field(
         None, description="Landing page of an OGC API Processes of the operator's own, whose processes run_ogcapi runs."
     )

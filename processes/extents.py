@@ -72,13 +72,14 @@ def parse_bbox(extent: Mapping[str, Any], parameter: str = "extent") -> Box:
     return west, south, east, north, crs
 
 
-def box_in(box: Box, crs: str, points: int = 21) -> tuple[float, float, float, float]:
+def box_in(box: Box, crs: str) -> tuple[float, float, float, float]:
     """Bounds (west, south, east, north) of ``box`` in another CRS, edges densified. ``west > east`` is unwrapped first."""
     west, south, east, north, source = box
     if west > east:
         east += 360.0
     if crs_name(crs) == source:
         return west, south, east, north
+    points = 21
     t = np.linspace(0, 1, points)
     xs = np.concatenate(
         [west + (east - west) * t, west + (east - west) * t, np.full(points, west), np.full(points, east)]

@@ -100,12 +100,6 @@ SPOT4 = _table(
 
 MASKS = ("CLOUD", "CLOUD_SHADOW", "CIRRUS", "SNOW", "WATER", "VALID")
 ANGLES = ("SZA", "SAA", "VZA", "VAA")
-ANGLE_TITLES = {
-    "SZA": "sun zenith angle",
-    "SAA": "sun azimuth angle",
-    "VZA": "view zenith angle",
-    "VAA": "view azimuth angle",
-}
 
 
 def padded(band: str) -> str:

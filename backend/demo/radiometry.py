@@ -73,7 +73,7 @@ def digital(
     return noisy, noise
 
 
-def to_int16(rho: NDArray, nodata: int = -10000) -> NDArray:
-    """Reflectance times 10000, rounded, -9999..32767; `nodata` where not finite."""
+def to_int16(rho: NDArray) -> NDArray:
+    """Reflectance times 10000, rounded, -9999..32767; -10000 where not finite."""
     scaled = np.clip(np.rint(np.nan_to_num(rho, nan=0.0) * 10000), -9999, 32767)
-    return np.where(np.isfinite(rho), scaled, nodata).astype(np.int16)
+    return np.where(np.isfinite(rho), scaled, -10000).astype(np.int16)

@@ -136,7 +136,7 @@ class Raster:
         }  # fmt: skip
 
 
-def write_rgb(path: Path, image: NDArray, quality: int = 85) -> None:
+def write_rgb(path: Path, image: NDArray) -> None:
     """Write (3, h, w) uint8 values as a JPEG without georeference."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1))).save(path, "JPEG", quality=quality)
+    Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1))).save(path, "JPEG", quality=85)

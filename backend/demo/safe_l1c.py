@@ -89,7 +89,7 @@ class SafeL1cSink:
             if band in ("B04", "B03", "B02"):
                 visible[band] = rho
         self._images(block, np.stack([visible[b] for b in ("B04", "B03", "B02")]), valid)
-        self._classes(block, ground, truth, valid)
+        self._classes(block, truth, valid)
 
     def reflectance(self, band: str, ground: Statics, truth: Truth) -> NDArray:
         """Top-of-atmosphere reflectance at 10 m, without noise.
@@ -146,7 +146,7 @@ class SafeL1cSink:
             self._look[channel] += sums.reshape(self._weight.shape)
         self._weight += np.bincount(index.ravel(), minlength=size).reshape(self._weight.shape)
 
-    def _classes(self, block: Block, ground: Statics, truth: Truth, valid: NDArray) -> None:
+    def _classes(self, block: Block, truth: Truth, valid: NDArray) -> None:
         """Opaque clouds, cirrus and snow of the L1C classification, at 60 m."""
         opaque, cirrus, snow = (
             coarsen(v.astype(np.float32), 6) >= 0.5

@@ -32,11 +32,10 @@ def _instant(when: datetime) -> str:
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the product, its granule and its datastrip; `image` starts the names of the rasters."""
+    """Names of the product and its granule; `image` starts the names of the rasters."""
 
     product: str
     granule: str
-    datastrip: str
     image: str
     tile_id: str
     datastrip_id: str
@@ -52,7 +51,6 @@ class Names:
         return cls(
             product=f"{sat}_MSIL1C_{start}_N{number}_R{track.relative_orbit:03d}_T{tile.name}_{done}.SAFE",
             granule=f"L1C_T{tile.name}_A{track.absolute_orbit:06d}_{start}",
-            datastrip=f"DS_2APS_{done}_S{start}",
             image=f"T{tile.name}_{start}",
             tile_id=f"{sat}_OPER_MSI_L1C_TL_2APS_{done}_A{track.absolute_orbit:06d}_T{tile.name}_N{BASELINE}",
             datastrip_id=f"{sat}_OPER_MSI_L1C_DS_2APS_{done}_S{start}_N{BASELINE}",
@@ -84,7 +82,7 @@ def write(folder: Path, acquisition: Acquisition, names: Names, cloud: float, sn
     """
     _save(_product(acquisition, names, cloud, snow), folder / "MTD_MSIL1C.xml")
     _save(_tile(acquisition, names, cloud, snow), folder / "GRANULE" / names.granule / "MTD_TL.xml")
-    _manifest(folder, acquisition, names)
+    _manifest(folder, acquisition)
 
 
 def _product(acquisition: Acquisition, names: Names, cloud: float, snow: float) -> Element:
@@ -273,7 +271,7 @@ def _geocoding(part: Element, acquisition: Acquisition) -> None:
             _add(entry, tag, value)
 
 
-def _manifest(folder: Path, acquisition: Acquisition, names: Names) -> None:
+def _manifest(folder: Path, acquisition: Acquisition) -> None:
     """``manifest.safe``: every file with its size and checksum (MD5 is what the format asks for)."""
     root = Element(
         "xfdu:XFDU",

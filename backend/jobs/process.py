@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -214,13 +213,3 @@ def _kernel_kills() -> int:
                 if name == key:
                     total += int(value)
     return total
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, step: float = 0.05) -> bool:
-    """Whether ``condition`` became true within ``seconds``."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(step)
-    return condition()

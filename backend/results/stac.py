@@ -82,12 +82,7 @@ def has_item(asset: JobAsset) -> bool:
 
 
 def result_document(
-    job: Job,
-    assets: Sequence[JobAsset],
-    urls: Urls,
-    *,
-    expires: datetime | None = None,
-    links: Sequence[Mapping[str, Any]] = (),
+    job: Job, assets: Sequence[JobAsset], urls: Urls, *, expires: datetime | None = None
 ) -> dict[str, Any]:
     """STAC Collection of a job's results, as ``GET /jobs/{id}/results`` answers.
 
@@ -96,7 +91,6 @@ def result_document(
     job, assets : rows; ``assets`` may be empty or partial, ``openeo:status`` tells
     urls : where the document, its items and its files are served
     expires : when signed URLs end
-    links : further links (``next`` ...)
     """
     data = [a for a in assets if "data" in a.roles]
     boxes = [a.bbox for a in data if a.bbox]
@@ -111,7 +105,7 @@ def result_document(
         "created": rfc3339(job.created),
         "updated": rfc3339(job.updated),
         "openeo:status": "running" if job.status in ("created", "queued") else job.status,
-        "links": _links(job, data, urls) + [dict(link) for link in links],
+        "links": _links(job, data, urls),
         "assets": {a.name: asset_document(a, urls.file(a.name)) for a in assets},
     }
     if expires is not None:

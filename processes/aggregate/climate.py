@@ -73,7 +73,7 @@ def climatological_normal(
         names = _NAMES[period] + (["366"] if period == "day" and "366" in of[inside] else [])
     if period in _WINTERS:
         inside &= ~_cut_off(instants, first, last, *_WINTERS[period])
-        inside |= _brought_in(instants, first, *_WINTERS[period])
+        inside |= _brought_in(instants, first, _WINTERS[period][1])
     groups = [np.flatnonzero(inside & (of == n)) for n in names]
     return reduce_groups(data, _Mean(), name, groups, names)
 
@@ -102,7 +102,7 @@ def _available(instants: np.ndarray, first: int, months: Sequence[int]) -> bool:
     return len(have) == len(months)
 
 
-def _brought_in(instants: np.ndarray, first: int, season: str, months: Sequence[int]) -> np.ndarray:
+def _brought_in(instants: np.ndarray, first: int, months: Sequence[int]) -> np.ndarray:
     """The months before the first year that complete its first season, if all of them are there."""
     taken = _before(instants, first, months)
     return taken if _available(instants, first, months) else np.zeros_like(taken)

@@ -8,7 +8,7 @@ that answers at once and one that makes a job (201 with its address) are served 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -70,7 +70,7 @@ def _run(data: Any, url: str, id: str, context: Mapping[str, Any] | None, allow:
             if not job:
                 raise failed(f"the OGC API process '{id}' became a job that does not tell its address")
             document = _awaited(fetcher, urljoin(address, job), id)
-    return _result(document, held, id)
+    return _result(document, held)
 
 
 def _description(fetcher: Fetcher, address: str, id: str) -> Mapping[str, Any]:
@@ -114,7 +114,7 @@ def _link(document: Any, rel: str) -> str | None:
     return next((str(x["href"]) for x in links if isinstance(x, Mapping) and x.get("rel") == rel and "href" in x), None)
 
 
-def _awaited(fetcher: Fetcher, job: str, id: str, sleep: Callable[[float], None] = time.sleep) -> Any:
+def _awaited(fetcher: Fetcher, job: str, id: str) -> Any:
     """Results of a job, asked for until it has ended. Raises ``ExternalServiceFailed``."""
     started, pause = time.monotonic(), POLL_FIRST_S
     while True:
@@ -124,7 +124,7 @@ def _awaited(fetcher: Fetcher, job: str, id: str, sleep: Callable[[float], None]
             break
         if time.monotonic() - started > POLL_TOTAL_S:
             raise failed(f"the job of '{id}' has not ended after {POLL_TOTAL_S:.0f} s")
-        sleep(pause)
+        time.sleep(pause)
         pause = min(pause * 2, POLL_MOST_S)
     if state != "successful":
         raise failed(f"the job of '{id}' ended as {state}: {status.get('message') or 'it gives no reason'}")
@@ -132,7 +132,7 @@ def _awaited(fetcher: Fetcher, job: str, id: str, sleep: Callable[[float], None]
     return fetcher.json(urljoin(job, results) if results else f"{job.rstrip('/')}/results")
 
 
-def _result(document: Any, sent: Any, id: str) -> Any:
+def _result(document: Any, sent: Any) -> Any:
     """The value of the only output, or of the one called ``data`` or ``result``; all outputs by name where unclear."""
     value = document
     if isinstance(document, Mapping) and not _is_datacube(document):

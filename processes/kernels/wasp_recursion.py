@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-NODATA_DN = np.int16(-10000)
-
 _F = np.float32
 
 

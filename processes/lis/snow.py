@@ -83,9 +83,9 @@ def lis_snow(
     grid = cubes.geobox_of(data)
     service = env or Env()
     elevation = _elevation(dem, data, grid, service, mode)
-    trees = _static(tcd, data, grid, "tcd") if tcd is not None else _archived("TCD", grid, service, 255)
-    wet = _static(water, data, grid, "water") if water is not None else _archived("WATER", grid, service, 0)
-    shade = _static(relief_shadow, data, grid, "relief_shadow") if relief_shadow is not None else None
+    trees = _static(tcd, grid, "tcd") if tcd is not None else _archived("TCD", grid, service, 255)
+    wet = _static(water, grid, "water") if water is not None else _archived("WATER", grid, service, 0)
+    shade = _static(relief_shadow, grid, "relief_shadow") if relief_shadow is not None else None
     statics = {"dem": elevation, "tcd": trees, "water": wet, "relief": shade, "order_assumed": assumed}
     dates = [
         (label, inputs, sun if settings.shaded_snow else None)
@@ -218,8 +218,8 @@ def _squeeze(data: xr.DataArray, parameter: str) -> Any:
     return data.transpose(y, x).data
 
 
-def _static(aux: xr.DataArray, data: xr.DataArray, grid: GeoBox, parameter: str) -> Any:
-    """A plane of an auxiliary cube on the grid of ``data``; resampled as a whole where its own grid is another."""
+def _static(aux: xr.DataArray, grid: GeoBox, parameter: str) -> Any:
+    """A plane of an auxiliary cube on ``grid``; resampled as a whole where its own grid is another."""
     plane = _squeeze(aux, parameter)
     own = cubes.geobox_of(aux)
     if (
@@ -241,7 +241,7 @@ def _static(aux: xr.DataArray, data: xr.DataArray, grid: GeoBox, parameter: str)
 def _elevation(dem: Any, data: xr.DataArray, grid: GeoBox, env: Env, mode: str = "plus") -> Any:
     """Elevation on a grid: the cube given, else from the archive. Voids: see `processes.lis.terrain`."""
     if isinstance(dem, xr.DataArray):
-        return _static(dem, data, grid, "dem")
+        return _static(dem, grid, "dem")
     if dem is not None and not isinstance(dem, str):
         raise parameter_invalid("dem", "it must be a cube of elevations or the id of a collection.")
     bands = find_dem(grid, env, dem or "DEM")

@@ -143,10 +143,10 @@ def _bounds(found: Header) -> tuple[float, float, float, float]:
     return c, f + e * found.shape[0], c + a * found.shape[1], f
 
 
-def items_of_netcdf(path: Path, id: str, *, hdf5: bool = True, keep: Sequence[str] = ()) -> list[pystac.Item]:
+def items_of_netcdf(path: Path, id: str, *, hdf5: bool = True) -> list[pystac.Item]:
     """One item per temporal label of a netCDF file with variables over (t, y, x) or (y, x).
 
-    ``keep``: names of the variables to take; all rasters by default. Raises ``StorageFailure``.
+    Raises ``StorageFailure``.
     """
     import xarray as xr
 
@@ -154,17 +154,17 @@ def items_of_netcdf(path: Path, id: str, *, hdf5: bool = True, keep: Sequence[st
         with xr.open_dataset(
             path, engine="h5netcdf" if hdf5 else None, mask_and_scale=False, decode_times=True
         ) as data:
-            return _netcdf(data, path, id, hdf5, keep)
+            return _netcdf(data, path, id, hdf5)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _unusable(path.name, f"it cannot be read as netCDF ({error})") from error
 
 
-def _netcdf(data: Any, path: Path, id: str, hdf5: bool, keep: Sequence[str]) -> list[pystac.Item]:
+def _netcdf(data: Any, path: Path, id: str, hdf5: bool) -> list[pystac.Item]:
     axis = {k: _axis(data, k) for k in ("x", "y", "t")}
     x, y, t = axis["x"], axis["y"], axis["t"]
     if x is None or y is None or data.sizes[x] < 2 or data.sizes[y] < 2:
         raise _unusable(path.name, "it has no x and y coordinates")
-    layers = [str(n) for n, v in data.data_vars.items() if v.dims in ((t, y, x), (y, x)) and (not keep or n in keep)]
+    layers = [str(n) for n, v in data.data_vars.items() if v.dims in ((t, y, x), (y, x))]
     others = [str(n) for n, v in data.data_vars.items() if v.ndim > 3 and {y, x} <= set(v.dims)]
     if not layers:
         hint = f"; {', '.join(others)} have further dimensions" if others else ""

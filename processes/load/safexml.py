@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -80,11 +79,6 @@ def to_number(value: str | None) -> float | None:
     except ValueError:
         return None
     return out if out is not None and abs(out) != float("inf") and out == out else None
-
-
-def iter_named(root: Element, name: str) -> Iterator[Element]:
-    """Every descendant with this tag, wherever it is."""
-    return root.iter(name)
 
 
 def stamp(href: str) -> int:

@@ -83,7 +83,6 @@ def choose_grid(
     bands: Sequence[Band],
     box: Any,
     limit: tuple[float, ...] | None,
-    crs: str | None = None,
 ) -> GeoBox:
     """The grid of a load: CRS holding most of the extent, finest band's resolution, its origin as anchor.
 
@@ -91,7 +90,7 @@ def choose_grid(
     ``limit`` (west, south, east, north in EPSG:4326) is what the collection covers at all: a box reaching beyond it
     is cut there, so that asking for the whole world is not the whole world in pixels.
     """
-    target = crs or _main_crs(items, bands, box)
+    target = _main_crs(items, bands, box)
     here = [b.geobox for b in bands if b.geobox.crs == _crs(target)] or [bands[0].geobox.to_crs(target)]
     finest = min(here, key=lambda g: (abs(g.affine.a), g.affine.c, -g.affine.f))
     a = finest.affine

@@ -7,7 +7,7 @@ absolute hrefs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +75,6 @@ class Found:
     items: list[dict[str, Any]] = field(default_factory=list)
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
     result: dict[str, Any] | None = None  # the document of job results
-    tested: bool = True  # False: properties cannot be tested (nothing but items has them)
 
 
 def _compare(instant: str) -> str:
@@ -117,7 +116,7 @@ def find(url: str, query: Query, fetcher: Fetcher, env: Env) -> Found:
         if not more and "bbox" not in given and "intersects" not in given and query.bbox is not None:
             more = {k: v for k, v in query.parameters().items() if k not in given}
         first = fetcher.json(url, params=more) if more and _has_next(document) else document
-        found.items = list(_pages(first, url, fetcher, query))
+        found.items = list(_pages(first, url, fetcher))
         _describe(found, found.items, fetcher)
     elif kind in ("Collection", "Catalog"):
         _collection(document, url, query, fetcher, found)
@@ -129,9 +128,7 @@ def find(url: str, query: Query, fetcher: Fetcher, env: Env) -> Found:
     return found
 
 
-def wait_for_result(
-    url: str, fetcher: Fetcher, env: Env, sleep: Callable[[float], None] = time.sleep
-) -> dict[str, Any]:
+def wait_for_result(url: str, fetcher: Fetcher, env: Env) -> dict[str, Any]:
     """The document behind ``url``; where it is of an openEO job that runs, the one once the job has finished.
 
     Asks again after 1 s, then less and less often. Raises ``NoDataAvailable`` where the job failed or takes too long.
@@ -153,7 +150,7 @@ def wait_for_result(
         if not told:
             env.log("info", f"Waiting for the job behind {shown(url)}")
             told = True
-        sleep(pause)
+        time.sleep(pause)
         pause = min(pause * 1.5, POLL_MOST_S)
 
 
@@ -205,8 +202,8 @@ def _search(
         if search is not None and _conforms(landing, _FILTER):
             asked = {"collections": str(collection["id"]), "filter-lang": "cql2-text", "filter": _cql(conditions)}
             page, body = _asked(landing, search, parameters | asked, fetcher)
-            return list(_pages(page, search, fetcher, query, body))
-    return list(_pages(fetcher.json(items, params=parameters), items, fetcher, query))
+            return list(_pages(page, search, fetcher, body))
+    return list(_pages(fetcher.json(items, params=parameters), items, fetcher))
 
 
 def _asked(
@@ -244,9 +241,7 @@ def _has_next(document: Mapping[str, Any]) -> bool:
     return any(e.get("rel") == "next" for e in document.get("links") or [])
 
 
-def _pages(
-    page: Any, url: str, fetcher: Fetcher, query: Query, posted: Mapping[str, Any] | None = None
-) -> Iterator[dict[str, Any]]:
+def _pages(page: Any, url: str, fetcher: Fetcher, posted: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
     """Items of a page and of those after it. A link that says ``merge`` changes only parts of what was ``posted``."""
     seen: set[str] = set()
     count = 0

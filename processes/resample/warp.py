@@ -95,7 +95,7 @@ def warp(data: xr.DataArray, source: GeoBox, target: GeoBox, method: str = "near
             meta=np.empty((0,) * held.ndim, dtype),
         )
 
-    _refuse_huge(data, target)
+    _refuse_huge(target)
     if is_lazy(data):
         rows, cols = _target_chunks(data, source, target)
         values: Any = da.block([[piece(r, c) for c in cols] for r in rows])
@@ -109,7 +109,7 @@ def warp(data: xr.DataArray, source: GeoBox, target: GeoBox, method: str = "near
     return cubes.like(result, data, resolution=abs(target.affine.a))
 
 
-def _refuse_huge(data: xr.DataArray, target: GeoBox) -> None:
+def _refuse_huge(target: GeoBox) -> None:
     """A grid nobody could write: told at once, before billions of blocks are listed."""
     pixels = target.shape[0] * target.shape[1]
     if pixels > MOST_PIXELS:

@@ -35,26 +35,25 @@ def vector_cube(
     coords: Mapping[str, Any] | None = None,
     kinds: Mapping[str, str] | None = None,
     properties: Mapping[str, Any] | None = None,
-    name: str = NAME,
 ) -> xr.DataArray:
     """A vector cube from geometries in ``crs``; the one constructor.
 
     Parameters
     ----------
     geometries : shapely geometries or None
-    values : array over ``dims`` (which contain ``name``); None for features without values
+    values : array over ``dims`` (which contain ``geometry``); None for features without values
     coords : labels of the other dimensions
     properties : property -> one value per geometry; renamed with ``_`` where a dimension has the name
     """
     held = as_array(geometries)
     only = values is None
     if only:
-        values, dims = np.full(len(held), np.nan, "f4"), (name,)
+        values, dims = np.full(len(held), np.nan, "f4"), (NAME,)
     data = cubes.cube(
         values,
         dims,
-        {name: held, **(coords or {})},
-        kinds={**(kinds or {}), name: cubes.GEOMETRY},
+        {NAME: held, **(coords or {})},
+        kinds={**(kinds or {}), NAME: cubes.GEOMETRY},
         crs=crs,
     )
     if only:
@@ -106,9 +105,9 @@ def dimension_of(data: xr.DataArray, dimension: str | None = None) -> str:
     return name
 
 
-def geometries_of(data: xr.DataArray, dimension: str | None = None) -> np.ndarray:
+def geometries_of(data: xr.DataArray) -> np.ndarray:
     """The geometries, shape (n,), dtype object."""
-    return data.coords[dimension_of(data, dimension)].values
+    return data.coords[dimension_of(data)].values
 
 
 def properties_of(data: xr.DataArray) -> dict[str, np.ndarray]:

@@ -142,7 +142,7 @@ def read(path: Path) -> list[pystac.Item]:
     angles = [n for n in ("SZA", "SAA", *view) if n not in have]
     assets["MTL"] = build.angles_asset(href, finest, "landsat_mtl", angles) if angles else build.plain_asset(href)
     assets["MTL"].media_type = "text/plain"
-    properties, instant = _properties(path, mtl, named, finest)
+    properties, instant = _properties(path, mtl, named)
     return [build.item(path, id=stem, collection="LANDSAT_L2" if level2 else "LANDSAT_L1", family=FAMILY, instant=instant, assets=assets, grids=grids, properties=properties)]  # fmt: skip
 
 
@@ -225,7 +225,7 @@ def _spectral(
     ]
 
 
-def _properties(path: Path, mtl: _Mtl, named: re.Match[str], grid: Grid) -> tuple[dict[str, Any], Any]:
+def _properties(path: Path, mtl: _Mtl, named: re.Match[str]) -> tuple[dict[str, Any], Any]:
     clock = mtl.get("SCENE_CENTER_TIME")
     day = mtl.get("DATE_ACQUIRED") or f"{named['day'][:4]}-{named['day'][4:6]}-{named['day'][6:]}"
     made = (

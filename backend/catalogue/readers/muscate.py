@@ -105,7 +105,7 @@ def orbit(root: Element | None) -> int | None:
     return int(value) if value and value > 0 else None
 
 
-def properties(path: Path, tree: Tree, root: Element | None, named: dict[str, str], platform: str) -> dict[str, Any]:
+def properties(root: Element | None, named: dict[str, str], platform: str) -> dict[str, Any]:
     """Properties every MUSCATE item has; None where unknown."""
     version = named.get("version", "").replace("-", ".") or None
     out: dict[str, Any] = {"platform": build.platform(platform), "processing:version": version}

@@ -49,10 +49,10 @@ def read(path: Path) -> list[pystac.Item]:
         raise Rejected(path, "the product has no FRE or SRE raster")
     muscate.atmosphere(path, tree, meta, assets)
     finest = min(grids, key=lambda g: g.resolution)
-    order = _masks(path, tree, named["writer"], assets, finest)
+    order = _masks(path, tree, named["writer"], assets)
     if meta is not None:
         muscate.metadata_assets(tree, meta, assets, finest)
-    properties = muscate.properties(path, tree, meta, named, named["platform"]) | {"tuile:clm_order": order}
+    properties = muscate.properties(meta, named, named["platform"]) | {"tuile:clm_order": order}
     instant = muscate.instant(path, meta, named["when"])
     orbit = muscate.orbit(meta)
     relative = build.s2_relative_orbit(named["platform"], orbit) if orbit else None
@@ -87,7 +87,7 @@ def _reflectance(
     assets[f"{nature}_{plain}"] = build.asset(tree.href(name), grid, [entry], roles=("data", "reflectance"))
 
 
-def _masks(path: Path, tree: Tree, writer: str, assets: dict[str, pystac.Asset], finest: Grid) -> str | None:
+def _masks(path: Path, tree: Tree, writer: str, assets: dict[str, pystac.Asset]) -> str | None:
     """Raw masks as they are (``CLM`` at 10 m, ``CLM_R2`` at 20 m ...) and the uniform 0/1 bands. Returns the CLM order."""
     found = muscate.masks(path, tree, ("CLM", "MG2", "EDG", "SAT"))
     order = None

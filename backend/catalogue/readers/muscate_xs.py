@@ -87,7 +87,7 @@ def read(path: Path) -> list[pystac.Item]:
     if meta is not None:
         muscate.metadata_assets(tree, meta, assets, min(grids, key=lambda g: g.resolution))
     instant = muscate.instant(path, meta, named["when"])
-    properties = muscate.properties(path, tree, meta, named, named["platform"]) | {
+    properties = muscate.properties(meta, named, named["platform"]) | {
         "instruments": [named["sensor"].lower()] if named["sensor"] else None,
         "gsd": min(g.resolution for g in grids),
         "tuile:zone": named["tile"],

@@ -204,7 +204,7 @@ def _facts(path: Path, product: Element | None, tile: Element) -> dict[str, Any]
         "instant": instant, "start": taken, "orbit": orbit, "tile": mgrs, "baseline": f"{baseline[:2]}.{baseline[2:]}" if baseline else None,
         "made": (text(info, "GENERATION_TIME") if info is not None else None) or (who.groupdict().get("made") if who else None) or (parts["made"] if parts else None),
         "direction": _direction(text(info, "Datatake/SENSING_ORBIT_DIRECTION") if info is not None else None),
-        "scales": _scales(product, level), "offsets": _offsets(product, baseline),
+        "scales": _scales(product), "offsets": _offsets(product, baseline),
     }  # fmt: skip
 
 
@@ -212,7 +212,7 @@ def _direction(told: str | None) -> str | None:
     return told.lower() if told and told.lower() in ("ascending", "descending") else None
 
 
-def _scales(product: Element | None, level: str) -> dict[str, float]:
+def _scales(product: Element | None) -> dict[str, float]:
     """Quantification values: reflectance, AOT and WVP (in cm, which is g/cm2)."""
     told = (
         {e.tag: to_number(e.text) for e in product.iter() if "QUANTIFICATION_VALUE" in e.tag}

@@ -63,7 +63,7 @@ def read(path: Path) -> list[pystac.Item]:
     table, order = ORDER[named["platform"]]
     assets: dict[str, pystac.Asset] = {}
     grid = _reflectance(path, tree, table, order, assets)
-    _masks(path, tree, grid, order[0], assets)
+    _masks(path, tree, grid, assets)
     header = _header(tree)
     properties, instant = _properties(path, header, named)
     if header is not None and (name := tree.first(r"[^/]*_N2A_[^/]*\.xml")):
@@ -116,7 +116,7 @@ def _reflectance(
     return first
 
 
-def _masks(path: Path, tree: Tree, image: Grid, band: str, assets: dict[str, pystac.Asset]) -> None:
+def _masks(path: Path, tree: Tree, image: Grid, assets: dict[str, pystac.Asset]) -> None:
     valid = False
     for kind, decoded in MASKS.items():
         name = tree.first(rf"MASK/[^/]*_{kind}\.tiff?")

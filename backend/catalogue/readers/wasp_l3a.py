@@ -61,7 +61,7 @@ def read(path: Path) -> list[pystac.Item]:
     dates = "" if meta is None else meta.findtext(".//DATE_UNIT") or ""  # originals say nothing: days of the year
     tile = named["tile"].removeprefix("T")
     platform = named["platform"].rstrip("X") if named["platform"].startswith("SENTINEL2") else named["platform"]
-    properties = muscate.properties(path, tree, meta, named, platform) | {
+    properties = muscate.properties(meta, named, platform) | {
         "gsd": min(g.resolution for g in grids),
         "grid:code": f"MGRS-{tile}" if re.fullmatch(r"\d{2}[A-Z]{3}", tile) else None,
         "tuile:datatake": f"l3a_{instant:%Y%m%d}",

@@ -55,7 +55,7 @@ def test_all_samples_parse(samples: dict[str, bytes], tmp_path: Path) -> None:
     for name, text in samples.items():
         if "MTD_MSIL" in name:
             root = safexml.parse(text)
-            assert sentinel2_safe._scales(root, "2A")["reflectance"] == 1e-4, name
+            assert sentinel2_safe._scales(root)["reflectance"] == 1e-4, name
             offsets = set(sentinel2_safe._offsets(root, None).values())
             baseline = re.search(r"_N(\d{4})_", name)
             assert offsets == ({-1000.0} if baseline and int(baseline[1]) >= 400 else set()), name
