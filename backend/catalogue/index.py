@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,8 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from backend.catalogue import tables
 from backend.catalogue.build import iso
 from backend.catalogue.conditions import Condition, split
-from backend.catalogue.facts import Facts, columns, of_collection
-from backend.catalogue.metadata import describe
+from backend.catalogue.descriptions import Descriptions
 from backend.catalogue.records import EPOCH, drop, insert, micros, to_item, unpack
 from backend.catalogue.tables import COLUMNS, collection, document, halves, item, metadata, places_for, product
 from backend.catalogue.upgrade import upgrade
@@ -30,7 +25,6 @@ from processes.errors import ProcessError
 
 Bbox = tuple[float, float, float, float]
 Interval = tuple[str | None, str | None]
-LARGE, MAX_LAG = 200_000, 60.0  # items, seconds: describing a million items takes seconds
 TOUCH = 1e-4  # degrees: footprints follow curved tile sides within about 10 m
 
 
@@ -64,19 +58,18 @@ class Catalogue:
         self.database = database
         self.engine = database.engine
         self.places = places_for(self.engine)
-        self._metadata: dict[str, tuple[int, dict[str, Any]]] = {}
-        self._lock = threading.Lock()
+        self.descriptions = Descriptions(database)
         self._create()
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
     def collections(self) -> list[dict[str, Any]]:
         """openEO metadata of every collection that has items, by id."""
-        return list(self._documents().values())
+        return list(self.descriptions.all().values())
 
     def collection(self, collection_id: str) -> dict[str, Any]:
         """openEO metadata of one collection. Raises ``ProcessError('CollectionNotFound')``."""
-        found = self._documents().get(collection_id)
+        found = self.descriptions.all().get(collection_id)
         if found is None:
             raise ProcessError(
                 "CollectionNotFound", f"Collection '{collection_id}' does not exist.", collection=collection_id
@@ -168,10 +161,7 @@ class Catalogue:
         Answered from the index columns alone; ``where`` may name `tables.COLUMNS` only. Raises ``CollectionNotFound``,
         ``ProcessParameterInvalid``.
         """
-        return [
-            iso(EPOCH + timedelta(microseconds=start))
-            for start, _ in self._passes(collection_id, bbox, interval, where)
-        ]
+        return [_text(start) for start, _ in self._passes(collection_id, bbox, interval, where)]
 
     def pairs(
         self, a: str, b: str, bbox: Bbox | None = None, interval: Interval | None = None, max_hours: float = 24.0,
@@ -212,7 +202,7 @@ class Catalogue:
         cogs: str | None = None,
     ) -> None:
         """Replace everything known of one product: its items, or why it was rejected. One transaction."""
-        with self._write() as connection:
+        with self.database.writing() as connection:
             drop(connection, self.places, [path])
             if items:
                 insert(connection, self.places, path, items)
@@ -222,7 +212,7 @@ class Catalogue:
     def remove(self, paths: Sequence[str]) -> None:
         """Forget products and their items. One transaction."""
         if paths:
-            with self._write() as connection:
+            with self.database.writing() as connection:
                 drop(connection, self.places, paths)
                 self._touch(connection)
 
@@ -263,9 +253,6 @@ class Catalogue:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _write(self) -> Any:
-        return self.engine.execution_options(tuile_begin="IMMEDIATE").begin()
-
     def _create(self) -> None:
         if sa.inspect(self.engine).has_table("catalogue_meta"):
             with self.engine.connect() as connection:
@@ -274,9 +261,8 @@ class Catalogue:
                 self._upgrade()
             if found is not None:
                 return
-        with self._write() as connection:
-            if connection.dialect.name == "postgresql":  # two processes may start at once
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7104031)"))
+        with self.database.writing() as connection:
+            _alone(connection)
             metadata.create_all(connection)
             self.places.create(connection)
             if connection.execute(sa.select(sa.func.count()).select_from(tables.meta)).scalar_one() == 0:
@@ -286,58 +272,12 @@ class Catalogue:
                 )
 
     def _upgrade(self) -> None:
-        with self._write() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7104031)"))
+        with self.database.writing() as connection:
+            _alone(connection)
             version = sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema")
             found = connection.execute(version).scalar_one()
             if found != tables.SCHEMA_VERSION and not upgrade(connection, found):
                 raise ProcessError("Internal", f"The catalogue was made by another version of Tuile (schema {found}); delete it and run 'tuile ingest' again.")  # fmt: skip
-
-    def _documents(self) -> dict[str, dict[str, Any]]:
-        """Metadata of every collection: from memory, else from the database, else made again and kept in both."""
-        c = collection.c
-        query = sa.select(c.id, c.number, c.static, c.generation).order_by(c.id)
-        with self.engine.connect() as connection:
-            rows = connection.execute(query).all()
-        with self._lock:
-            out: dict[str, dict[str, Any]] = {}
-            for row in rows:
-                kept = self._metadata.get(row.id)
-                if kept is None or kept[0] != row.generation:
-                    self._metadata[row.id] = kept = self._describe(row)
-                out[row.id] = kept[1]
-            return out
-
-    def _describe(self, row: Any) -> tuple[int, dict[str, Any]]:
-        """(generation, metadata) of one collection. While a large one loses items, metadata may lag a minute."""
-        with self.engine.connect() as connection:
-            c = collection.c
-            query = sa.select(c.generation, c.described, c.described_generation, c.described_at, c.shrunk, c.facts, c.facts_upto, c.facts_shrunk)  # fmt: skip
-            known = connection.execute(query.where(c.number == row.number)).one()
-            if known.described_generation == known.generation:
-                return known.generation, json.loads(known.described)
-            grown = known.facts is not None and known.facts_shrunk == known.shrunk
-            lag = known.described_at is not None and time.time() - known.described_at < MAX_LAG
-            if not grown and lag and self._is_large(connection, row.number):
-                return known.described_generation, json.loads(known.described)
-            kept = (Facts.load(known.facts), known.facts_upto) if grown else (None, 0)
-            upto = connection.execute(sa.select(sa.func.max(item.c.number)).where(item.c.number > kept[1])).scalar()
-            facts = of_collection(connection, row.number, *kept)
-            made = describe(connection, row.number, row.id, row.static, facts)
-        values = {"described": json.dumps(made), "described_generation": known.generation, "described_at": time.time()}
-        kept_facts = columns(facts, max(upto or 0, kept[1]), known.shrunk)
-        same = (collection.c.number == row.number) & (collection.c.generation == known.generation)
-        try:
-            with self._write() as connection:
-                connection.execute(sa.update(collection).where(same).values(**values, **kept_facts))
-        except sa.exc.OperationalError as error:  # a read-only database: every process makes its own
-            logging.getLogger(__name__).info("collection metadata could not be kept: %s", error.orig)
-        return known.generation, made
-
-    def _is_large(self, connection: sa.Connection, number: int) -> bool:
-        beyond = sa.select(item.c.number).where(item.c.collection == number).offset(LARGE).limit(1)
-        return connection.execute(beyond).first() is not None
 
     def _number(self, collection_id: str) -> tuple[int, bool]:
         with self.engine.connect() as connection:
@@ -383,6 +323,12 @@ class Catalogue:
     def _touch(self, connection: sa.Connection) -> None:
         value = sa.cast(sa.cast(tables.meta.c.value, sa.BigInteger) + 1, sa.String)
         connection.execute(sa.update(tables.meta).where(tables.meta.c.key == "generation").values(value=value))
+
+
+def _alone(connection: sa.Connection) -> None:
+    """Two processes may start at once: the second waits here (on SQLite already where the transaction begins)."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7104031)"))
 
 
 def _text(start: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ class Database:
         """
         with (self._read if read_only else self._write)() as session, session.begin():
             yield session
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """A connection for statements without objects, in a transaction like that of `session`."""
+        return self.engine.execution_options(tuile_begin="IMMEDIATE").begin()
 
     def upgrade(self) -> None:
         """Bring the schema to the newest version (several processes may do so at once)."""

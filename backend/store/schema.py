@@ -28,7 +28,7 @@ def upgrade(database: Database) -> None:
     """Bring the schema to the newest version, in one transaction that other processes wait for."""
     if current(database) == head():
         return
-    with database.engine.execution_options(tuile_begin="IMMEDIATE").begin() as connection:
+    with database.writing() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         config = _config()
