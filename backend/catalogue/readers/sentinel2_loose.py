@@ -20,7 +20,8 @@ from backend.catalogue import build
 from backend.catalogue.bands import SENTINEL2, padded
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
-from backend.catalogue.readers.sentinel2_safe import COLLECTIONS, NAME, OFFSET_SINCE, scl_bands
+from backend.catalogue.readers.sentinel2_metadata import NAME, OFFSET_SINCE
+from backend.catalogue.readers.sentinel2_safe import COLLECTIONS, scl_bands
 
 FAMILY = "sentinel2_loose"
 _BAND = r"(?P<band>B\d[\dA]|SCL|AOT|WVP)"

@@ -1,48 +1,43 @@
 """Sentinel-2 SAFE, level 1C and 2A, every processing baseline: folder or zip, compact or old naming, and the layout of
 the public cloud archives (``metadata.xml`` beside ``B02.jp2`` or ``R10m/B02.jp2``).
 
-Radiometry: Sentinel-2 Products Specification Document. Reflectance = (DN + offset) / quantification; the offset is
--1000 from baseline 04.00 on. The raster file is trusted for the grid: decimated and cropped products keep the
-metadata of the whole tile.
+What the metadata says is read by `backend.catalogue.readers.sentinel2_metadata`. The raster file is trusted for the grid:
+decimated and cropped products keep the metadata of the whole tile.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import pystac
-from shapely.errors import ShapelyError
-from shapely.geometry import MultiPolygon, Polygon, mapping, shape
 
 from backend.catalogue import build
 from backend.catalogue.bands import SENTINEL2
-from backend.catalogue.grids import Grid, fold, footprint, probe, union_bounds
+from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.readers import sentinel2_masks
+from backend.catalogue.readers.sentinel2_metadata import (
+    NAME,
+    OLD_NAME,
+    Facts,
+    facts_of,
+    geometry_of,
+    properties_of,
+    stem_of,
+)
 from backend.catalogue.tree import Tree, open_tree
 from processes.load.angles import S2_BAND_IDS
-from processes.load.safexml import number, text, to_number
 
 FAMILY = "sentinel2_safe"
 COLLECTIONS = {"1C": "SENTINEL2_L1C", "2A": "SENTINEL2_L2A"}
-NAME = re.compile(
-    r"(?P<platform>S2[A-D])_MSIL(?P<level>1C|2A)_(?P<start>\d{8}T\d{6})(?:_N(?P<baseline>\d{4}))?_R(?P<orbit>\d{3})"
-    r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<made>\d{8}T\d{6})"
-)
-OLD_NAME = re.compile(r"(?P<platform>S2[A-D])_(?:OPER|USER)_PRD_MSIL(?P<level>1C|2A)_PDMC_\d{8}T\d{6}_R(?P<orbit>\d{3})_V(?P<start>\d{8}T\d{6})_\d{8}T\d{6}")  # fmt: skip
-GRANULE = re.compile(
-    r"_(?:L(?P<level>1C|2A))_TL_.*?_(?P<made>\d{8}T\d{6})_A(?P<orbit>\d{6})_T(?P<tile>\d{2}[A-Z]{3})(?:_N(?P<baseline>\d\d\.\d\d))?"
-)
 # the oldest L2A products have the layer before the granule: S2A_USER_SCL_L2A_TL_..._20m.jp2
 IMAGE = re.compile(
     r"(?:.*[_/])?(?P<band>B\d[\dA]|SCL|AOT|WVP)(?:_L2A_TL_\w+?)?(?:_(?P<res>\d0)m)?\.(?:jp2|tiff?)", re.IGNORECASE
 )
 RESOLUTION_FOLDER = re.compile(r"(?:^|/)R(\d0)m/")
-OFFSET_SINCE = 400  # processing baseline 04.00
 SCL_MASKS = {"CLOUD": [8, 9], "CLOUD_SHADOW": [3], "CIRRUS": [10], "SNOW": [11], "WATER": [6]}
 MASK = re.compile(
     r"(?:QI_DATA|qi)/(?:.*_)?(?:MSK_)?(?P<kind>DETFOO|QUALIT|SATURA|CLOUDS|CLASSI|DEFECT|NODATA|TECQUA)_(?:.*_)?(?P<band>B\d[\dA])(?:_MSI(?:L\d\w)?)?\.(?:jp2|gml)",
@@ -55,13 +50,9 @@ METEOROLOGY = re.compile(
 PROBABILITIES = {"CLDPRB": "cloud probability", "SNWPRB": "snow probability"}
 
 
-def _stem(path: Path) -> str:
-    return re.sub(r"(\.SAFE)?(\.zip)?$", "", path.name, flags=re.IGNORECASE)
-
-
 def sniff(path: Path) -> bool:
     """A SAFE folder or zip by its name, or a folder with ``metadata.xml`` and bands beside it."""
-    stem, zipped = _stem(path), path.suffix.lower() == ".zip"
+    stem, zipped = stem_of(path), path.suffix.lower() == ".zip"
     if NAME.fullmatch(stem) or OLD_NAME.fullmatch(stem):
         if zipped:
             return True
@@ -119,7 +110,7 @@ def _item(path: Path, tree: Tree, product: Element | None, prefix: str, tile_xml
     tile = tree.xml(tile_xml)
     if not re.fullmatch(r"Level-(1C|2A)_Tile_ID", tile.tag):
         raise Rejected(path, f"{tile_xml} is not Sentinel-2 tile metadata but {tile.tag}")
-    facts = _facts(path, product, tile)
+    facts = facts_of(path, product, tile)
     images = _images(tree, prefix)
     if product is not None:
         listed = [
@@ -145,10 +136,10 @@ def _item(path: Path, tree: Tree, product: Element | None, prefix: str, tile_xml
         told = {e.get("bandId") or "" for e in tile.iter("Viewing_Incidence_Angles_Grids")}
         own = [b for k, b in enumerate(S2_BAND_IDS) if str(k) in told and b in images]
         assets["MTD_TL"] = build.angles_asset(href, finest, "s2_tile", per_band=own)
-    id = facts["granule"] if several else facts["name"]
+    id = facts.granule if several else facts.name
     return build.item(
-        path, id=id, collection=COLLECTIONS[facts["level"]], family=FAMILY, instant=facts["instant"], assets=assets,
-        grids=list(grids.values()), properties=_properties(facts, tile, product), geometry=_geometry(list(grids.values()), product, several),
+        path, id=id, collection=COLLECTIONS[facts.level], family=FAMILY, instant=facts.instant, assets=assets,
+        grids=list(grids.values()), properties=properties_of(facts, tile, product), geometry=geometry_of(list(grids.values()), product, several),
     )  # fmt: skip
 
 
@@ -164,88 +155,6 @@ def _spectral(name: str) -> bool:
     """A spectral band, not a layer that is often kept alone (SCL)."""
     found = IMAGE.fullmatch(name)
     return found is not None and found["band"].upper() in SENTINEL2
-
-
-def _facts(path: Path, product: Element | None, tile: Element) -> dict[str, Any]:
-    """Who, when, where and which baseline, from the metadata, else from the names."""
-    granule = text(tile, "General_Info/TILE_ID") or text(tile, "General_Info/TILE_ID_2A") or ""
-    stem = _stem(path)
-    named = NAME.fullmatch(stem) or OLD_NAME.fullmatch(stem)
-    parts = GRANULE.search(granule)
-    info = (
-        next((e for e in product.iter() if e.tag in ("Product_Info", "L2A_Product_Info")), None)
-        if product is not None
-        else None
-    )
-    level = (product.tag if product is not None else tile.tag)[6:8]
-    uri = _stem(Path((text(info, "PRODUCT_URI") or text(info, "PRODUCT_URI_2A") or "") if info is not None else ""))
-    of_uri = NAME.fullmatch(uri)
-    who = named or of_uri
-    number_ = (text(info, "PROCESSING_BASELINE") if info is not None else None) or (
-        parts["baseline"] if parts else None
-    )
-    baseline = (who.groupdict().get("baseline") if who else None) or (number_ or "").replace(".", "") or None
-    stated = text(tile, "General_Info/SENSING_TIME")
-    start = (who["start"] if who else None) or (
-        text(info, "Datatake/DATATAKE_SENSING_START") if info is not None else None
-    )
-    try:
-        instant = build.utc(stated or start or "")
-        taken = build.utc(start) if start else None
-    except ValueError:
-        raise Rejected(path, f"the sensing time '{stated or start}' cannot be read") from None
-    platform = who["platform"] if who else granule[:3]
-    if not re.fullmatch(r"S2[A-D]", platform):
-        raise Rejected(path, f"the platform cannot be told from '{granule or stem}'")
-    orbit = int(who["orbit"]) if who else build.s2_relative_orbit(platform, int(parts["orbit"])) if parts else None
-    mgrs = (who.groupdict().get("tile") if who else None) or (parts["tile"] if parts else None)
-    return {
-        "level": level, "name": stem if named else of_uri[0] if of_uri else granule or stem, "granule": granule, "platform": platform,
-        "instant": instant, "start": taken, "orbit": orbit, "tile": mgrs, "baseline": f"{baseline[:2]}.{baseline[2:]}" if baseline else None,
-        "made": (text(info, "GENERATION_TIME") if info is not None else None) or (who.groupdict().get("made") if who else None) or (parts["made"] if parts else None),
-        "direction": _direction(text(info, "Datatake/SENSING_ORBIT_DIRECTION") if info is not None else None),
-        "scales": _scales(product), "offsets": _offsets(product, baseline),
-    }  # fmt: skip
-
-
-def _direction(told: str | None) -> str | None:
-    return told.lower() if told and told.lower() in ("ascending", "descending") else None
-
-
-def _scales(product: Element | None) -> dict[str, float]:
-    """Quantification values: reflectance, AOT and WVP (in cm, which is g/cm2)."""
-    told = (
-        {e.tag: to_number(e.text) for e in product.iter() if "QUANTIFICATION_VALUE" in e.tag}
-        if product is not None
-        else {}
-    )
-    wanted = {
-        "reflectance": told.get("QUANTIFICATION_VALUE")
-        or told.get("BOA_QUANTIFICATION_VALUE")
-        or told.get("L2A_BOA_QUANTIFICATION_VALUE")
-        or 10000,
-        "AOT": told.get("AOT_QUANTIFICATION_VALUE") or told.get("L2A_AOT_QUANTIFICATION_VALUE") or 1000,
-        "WVP": told.get("WVP_QUANTIFICATION_VALUE") or told.get("L2A_WVP_QUANTIFICATION_VALUE") or 1000,
-    }
-    return {k: 1 / v for k, v in wanted.items() if v > 0}
-
-
-def _offsets(product: Element | None, baseline: str | None) -> dict[str, float]:
-    """Offset in digital numbers by band; without a list in the metadata the baseline decides."""
-    out: dict[str, float] = {}
-    if product is not None:
-        for element in product.iter():
-            value, at = to_number(element.text), element.get("band_id") or ""
-            if (
-                element.tag in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET")
-                and value is not None
-                and at.isdigit()
-                and int(at) < 13
-            ):
-                out[S2_BAND_IDS[int(at)]] = value
-    if not out and product is None and baseline and int(baseline) >= OFFSET_SINCE:
-        out = dict.fromkeys(S2_BAND_IDS, -1000.0)
-    return out
 
 
 def _images(tree: Tree, prefix: str) -> dict[str, str]:
@@ -270,22 +179,22 @@ def _images(tree: Tree, prefix: str) -> dict[str, str]:
     return {band: name for band, (_, name) in best.items()}
 
 
-def _image(href: str, band: str, grid: Grid, facts: dict[str, Any]) -> pystac.Asset:
+def _image(href: str, band: str, grid: Grid, facts: Facts) -> pystac.Asset:
     if band in SENTINEL2:
         entry = build.reflectance(
             band,
             SENTINEL2[band],
             grid,
-            scale=facts["scales"]["reflectance"],
+            scale=facts.scales["reflectance"],
             nodata=0,
-            offset_dn=facts["offsets"].get(band),
+            offset_dn=facts.offsets.get(band),
         )
         return build.asset(href, grid, [entry | {"gsd": grid.resolution}], roles=("data", "reflectance"))
     if band == "SCL":
         return build.asset(href, grid, scl_bands(grid), roles=("data", "cloud"))
     name, unit = ("AOT", "1") if band == "AOT" else ("WVC", "g/cm2")
     return build.asset(
-        href, grid, [build.band(name, grid, "continuous", scale=facts["scales"][band], nodata=0, unit=unit)]
+        href, grid, [build.band(name, grid, "continuous", scale=facts.scales[band], nodata=0, unit=unit)]
     )
 
 
@@ -336,71 +245,6 @@ def _quality(path: Path, tree: Tree, prefix: str, assets: dict[str, pystac.Asset
     for pattern, key in ((r"MTD_MSIL(1C|2A)\.xml", "MTD"), (r"manifest\.safe", "manifest")):
         if found_name := tree.first(pattern):
             assets[key] = build.plain_asset(tree.href(found_name), media_type="application/xml")
-
-
-def _properties(facts: dict[str, Any], tile: Element, product: Element | None) -> dict[str, Any]:
-    quality = {e.tag: to_number(e.text) for e in tile.iter() if e.tag.endswith("_PERCENTAGE")}
-    if quality.get("CLOUDY_PIXEL_PERCENTAGE") is None and product is not None:
-        quality["CLOUDY_PIXEL_PERCENTAGE"] = to_number(
-            next((e.text for e in product.iter("Cloud_Coverage_Assessment")), None)
-        )
-    zenith = number(tile, ".//Mean_Sun_Angle/ZENITH_ANGLE")
-    views = tile.findall(".//Mean_Viewing_Incidence_Angle_List/Mean_Viewing_Incidence_Angle")
-    platform, taken = facts["platform"], facts["start"]
-    key = (
-        taken.strftime("%Y%m%dT%H%M%S")
-        if isinstance(taken, datetime)
-        else f"{facts['instant']:%Y%m%d}_R{facts['orbit'] or 0:03d}"
-    )
-    made = facts["made"]
-    return {
-        "platform": build.platform(platform), "constellation": "sentinel-2", "instruments": ["msi"], "gsd": 10,
-        "created": _instant_or_none(made), "processing:version": facts["baseline"],
-        "eo:cloud_cover": _percent(quality.get("CLOUDY_PIXEL_PERCENTAGE")),
-        "eo:snow_cover": _percent(quality.get("SNOW_ICE_PERCENTAGE")),
-        "view:sun_elevation": None if zenith is None else round(90 - zenith, 6),
-        "view:sun_azimuth": number(tile, ".//Mean_Sun_Angle/AZIMUTH_ANGLE"),
-        **build.mean_view((number(v, "ZENITH_ANGLE"), number(v, "AZIMUTH_ANGLE")) for v in views),
-        "sat:relative_orbit": facts["orbit"], "sat:orbit_state": facts["direction"],
-        "grid:code": f"MGRS-{facts['tile']}" if facts["tile"] else None,
-        "tuile:datatake": f"{build.platform(platform)}_{key}",
-        "tuile:product": f"{platform}_MSIL{facts['level']}_{key}_T{facts['tile']}",
-    }  # fmt: skip
-
-
-def _instant_or_none(value: str | None) -> str | None:
-    try:
-        return build.iso(build.utc(value)) if value else None
-    except ValueError:
-        return None
-
-
-def _percent(value: float | None) -> float | None:
-    return value if value is not None and 0 <= value <= 100 else None
-
-
-def _geometry(
-    grids: list[Grid], product: Element | None, several: bool
-) -> tuple[dict[str, Any], tuple[float, float, float, float]] | None:
-    """Where the tile has data: the footprint in the metadata, cut to the rasters; None leaves the rasters' extent."""
-    listed = text(product, ".//Global_Footprint/EXT_POS_LIST") if product is not None and not several else None
-    if not listed:
-        return None
-    try:
-        numbers = [float(v) for v in listed.split()]
-        ring = [(numbers[i + 1], numbers[i]) for i in range(0, len(numbers) - 1, 2)]
-        outline = Polygon(ring).buffer(0)
-        raster, (west, _, east, _) = footprint(*union_bounds(grids))
-        if west > east or outline.bounds[2] - outline.bounds[0] > 180:
-            return None  # across the antimeridian the rasters' own extent is safer than mending the metadata's
-        cut = outline.intersection(shape(raster))
-    except (ValueError, IndexError, ShapelyError):
-        return None
-    parts = [p for p in getattr(cut, "geoms", [cut]) if isinstance(p, Polygon) and not p.is_empty]
-    if not parts:
-        return None
-    whole = parts[0] if len(parts) == 1 else MultiPolygon(parts)
-    return (mapping(whole), whole.bounds) if len(parts) > 1 else fold(whole)
 
 
 reader = Reader(FAMILY, sniff, read, priority=80)

@@ -12,7 +12,7 @@ import pytest
 
 from backend.catalogue.index import Catalogue
 from backend.catalogue.reader import Rejected
-from backend.catalogue.readers import landsat, muscate_l2a, sentinel2_safe
+from backend.catalogue.readers import landsat, muscate_l2a, sentinel2_metadata, sentinel2_safe
 from processes.load import safexml
 from processes.load.angles import s2_tile
 from tests.unit.backend.catalogue.conftest import make_muscate, write_raster
@@ -55,8 +55,8 @@ def test_all_samples_parse(samples: dict[str, bytes], tmp_path: Path) -> None:
     for name, text in samples.items():
         if "MTD_MSIL" in name:
             root = safexml.parse(text)
-            assert sentinel2_safe._scales(root)["reflectance"] == 1e-4, name
-            offsets = set(sentinel2_safe._offsets(root, None).values())
+            assert sentinel2_metadata.scales_of(root)["reflectance"] == 1e-4, name
+            offsets = set(sentinel2_metadata.offsets_of(root, None).values())
             baseline = re.search(r"_N(\d{4})_", name)
             assert offsets == ({-1000.0} if baseline and int(baseline[1]) >= 400 else set()), name
 
