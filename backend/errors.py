@@ -29,6 +29,7 @@ STATUS = {
     "RequestTimeout": 408,
     "ResultLinkExpired": 410,
     "ContentTooLarge": 413,
+    "TooManyRequests": 429,
     "Internal": 500,
     "EstimateComplexity": 500,
     "StorageFailure": 500,

@@ -22,7 +22,14 @@ def basic_login() -> Response:
         raise OpenEOError("AuthenticationRequired", "Send user name and password by HTTP Basic.")
     if given.type != "basic":
         raise OpenEOError("AuthenticationSchemeInvalid", "Use the scheme HTTP Basic to log in here.")
-    token = basic.login(context().database, given.username or "", given.password or "")
+    ctx = context()
+    token = basic.login(
+        ctx.database,
+        given.username or "",
+        given.password or "",
+        address=parse.client_address(),
+        limit=ctx.settings.login_failures,
+    )
     return reply({"access_token": token}, headers={"Cache-Control": "no-store"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import re
@@ -35,6 +36,23 @@ def user() -> User:
 def optional_user() -> User | None:
     """The user, or None without login; a wrong token is still an error."""
     return user() if request.headers.get("Authorization") else None
+
+
+def client_address() -> str:
+    """Address of who sends the request.
+
+    The one a proxy tells (the last of ``X-Forwarded-For``: those before it are the sender's own words) is believed from a
+    proxy in the server's own network only; whoever reaches the server from elsewhere could write anything there.
+    """
+    # middleware of `backend.app` may have put the proxy's words in the place of the peer's address
+    peer = request.environ.get("werkzeug.proxy_fix.orig", {}).get("REMOTE_ADDR") or request.environ.get(
+        "REMOTE_ADDR", ""
+    )
+    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(told)) if ipaddress.ip_address(peer).is_private else peer
+    except ValueError:
+        return peer
 
 
 def body() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from datetime import timedelta
 
+from backend.auth import throttle
 from backend.auth.passwords import matches
 from backend.errors import OpenEOError
 from backend.store import users
@@ -15,13 +16,26 @@ from backend.store.models import User
 LIFETIME = timedelta(days=7)
 
 
-def login(database: Database, name: str, password: str) -> str:
-    """A new token for the user. Raises ``CredentialsInvalid``."""
-    with database.session(read_only=True) as session:
-        user = None if "\0" in name else users.by_name(session, name)  # PostgreSQL cannot even look for it
-    # Outside the transaction: scrypt takes its time.
-    if not matches(user.password_hash if user else None, password) or user is None:
-        raise OpenEOError("CredentialsInvalid", "User name or password is wrong.")
+def login(database: Database, name: str, password: str, *, address: str = "", limit: int = 0) -> str:
+    """A new token for the user.
+
+    Parameters
+    ----------
+    name, password : as they were sent
+    address : the client's
+    limit : failures after which logins have to wait (`Settings.login_failures`)
+
+    Raises
+    ------
+    OpenEOError
+        ``CredentialsInvalid``; ``TooManyRequests`` without a look at the password.
+    """
+    with throttle.attempt(database, name, address, limit):
+        with database.session(read_only=True) as session:
+            user = None if "\0" in name else users.by_name(session, name)  # PostgreSQL cannot even look for it
+        # Outside the transaction: scrypt takes its time.
+        if not matches(user.password_hash if user else None, password) or user is None:
+            raise OpenEOError("CredentialsInvalid", "User name or password is wrong.")
     token = secrets.token_urlsafe(32)
     with database.session() as session:
         users.add_token(session, user.id, _hash(token), LIFETIME)

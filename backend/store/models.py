@@ -61,6 +61,17 @@ class Token(Base):
     expires: Mapped[datetime]
 
 
+class LoginFailures(Base):
+    """Failed logins of one user name or address (`backend.auth.throttle`). ``count`` is as of ``updated`` and shrinks
+    with time; after ``expires`` the row says nothing any more."""
+
+    __tablename__ = "login_failures"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[float] = mapped_column(default=0.0)
+    updated: Mapped[datetime]
+    expires: Mapped[datetime] = mapped_column(index=True)
+
+
 class Job(Base):
     """A batch job.
 

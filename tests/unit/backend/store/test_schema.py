@@ -26,7 +26,7 @@ def test_upgrade_is_idempotent(empty: Database) -> None:
     assert schema.current(empty) is None
     empty.upgrade()
     empty.upgrade()
-    assert schema.current(empty) == schema.head() == "0002"
+    assert schema.current(empty) == schema.head() == "0003"
 
 
 def test_upgrade_raced_by_several(empty: Database) -> None:
