@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -45,38 +46,17 @@ def aggregate_spatial_window(
     cols = _fit(data.sizes[x], width, boundary, at_start=align.endswith("left"))
     cut = data.isel({y: slice(rows[0], rows[1]), x: slice(cols[0], cols[1])})
     padded = any(rows[2:]) or any(cols[2:])
-    nodata = data.attrs.get("nodata")
-    seen = decoded_dtype(data)
+    nodata, seen = data.attrs.get("nodata"), decoded_dtype(data)
     if padded and seen.kind != "f":
         seen = np.dtype("f4" if data.dtype.itemsize <= 2 else "f8")
     dtype = reducer_dtype(reducer, xr.DataArray(np.empty(0, seen)), width * height, context)
     rest = [str(d) for d in data.dims if d not in (y, x)]
     ordered = cut.transpose(*rest, y, x)
-
-    def on_block(block: np.ndarray) -> np.ndarray:
-        values = decode(block, nodata).astype(seen, copy=False)
-        lead, (ny, nx) = values.shape[:-2], (values.shape[-2] // height, values.shape[-1] // width)
-        windows = values.reshape(*lead, ny, height, nx, width)
-        array = np.moveaxis(windows, (-3, -1), (0, 1)).reshape(height * width, *lead, ny, nx)
-        result = reducer(data=LabeledArray(np.ascontiguousarray(array), None, None), context=context)
-        return answer(result, array.shape[1:]).astype(dtype, copy=False)
-
     values = _padded(ordered, seen, nodata, rows[2:], cols[2:]) if padded else ordered.data
-    if is_lazy(data):
-        values = values.rechunk(
-            {
-                values.ndim - 2: _multiples(values.chunks[-2], height),
-                values.ndim - 1: _multiples(values.chunks[-1], width),
-            }
-        )
-        chunks = (
-            *values.chunks[:-2],
-            tuple(c // height for c in values.chunks[-2]),
-            tuple(c // width for c in values.chunks[-1]),
-        )
-        values = values.map_blocks(on_block, dtype=dtype, chunks=chunks, meta=np.empty((0,) * values.ndim, dtype))
-    else:
-        values = on_block(values)
+    on_block = partial(
+        _windows, reducer=reducer, context=context, size=(height, width), nodata=nodata, seen=seen, dtype=dtype
+    )
+    values = _by_block(on_block, values, (height, width), dtype) if is_lazy(data) else on_block(values)
     kept = {k: c for k, c in ordered.coords.items() if not {y, x} & set(c.dims)}
     centres = {
         y: _centres(data.coords[y].values, rows, height, values.shape[-2]),
@@ -86,6 +66,37 @@ def aggregate_spatial_window(
     out = cubes.like(out, data)
     out.attrs.pop("nodata", None)
     return out
+
+
+def _windows(
+    block: np.ndarray,
+    *,
+    reducer: Callback,
+    context: Any,
+    size: tuple[int, int],
+    nodata: Any,
+    seen: np.dtype,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Values of the windows of ``size`` (rows, columns) that a block consists of."""
+    height, width = size
+    values = decode(block, nodata).astype(seen, copy=False)
+    lead, (ny, nx) = values.shape[:-2], (values.shape[-2] // height, values.shape[-1] // width)
+    windows = values.reshape(*lead, ny, height, nx, width)
+    array = np.moveaxis(windows, (-3, -1), (0, 1)).reshape(height * width, *lead, ny, nx)
+    result = reducer(data=LabeledArray(np.ascontiguousarray(array), None, None), context=context)
+    return answer(result, array.shape[1:]).astype(dtype, copy=False)
+
+
+def _by_block(function: Callable[[np.ndarray], np.ndarray], values: Any, size: tuple[int, int], dtype: np.dtype) -> Any:
+    """``function`` on blocks that are cut between windows."""
+    last = len(size)
+    values = values.rechunk(
+        {values.ndim - last + k: _multiples(values.chunks[k - last], n) for k, n in enumerate(size)}
+    )
+    fewer = [tuple(c // n for c in values.chunks[k - last]) for k, n in enumerate(size)]
+    chunks = (*values.chunks[:-last], *fewer)
+    return values.map_blocks(function, dtype=dtype, chunks=chunks, meta=np.empty((0,) * values.ndim, dtype))
 
 
 def _fit(count: int, window: int, boundary: str, *, at_start: bool) -> tuple[int, int, int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 _F = np.float32
+_SCALE = 10000.0  # of reflectance
 
 
 @njit(inline="always")
@@ -16,6 +17,28 @@ def _stored(value, scale):
     """A float32 value as the program stores it: times ``scale``, cut towards zero, int16."""
     cut = np.int64(value * scale)
     return np.int16(min(max(cut, np.int64(-32768)), np.int64(32767)))
+
+
+@njit(inline="always")
+def _kept(old, value, factor, mix, take, sum_w, w, new_w):
+    """A band's value after the date: averaged with ``value`` (``mix``), replaced by it (``take``) or what it was."""
+    scale = _F(_SCALE)
+    if mix and value >= 0:
+        corrected = _F(value) * factor
+        if corrected >= _F(0.0):  # false for NaN too
+            value = np.int16(min(corrected, _F(32767.0)))
+    r = _F(value) / scale
+    if old < 0:
+        kept = old
+        if (mix or take) and value >= 0:
+            kept = _stored(r, scale)
+    elif mix and value >= 0:
+        kept = _stored((sum_w * (_F(old) / scale) + w * r) / new_w, scale)
+    elif take and value >= 0:
+        kept = _stored(r, scale)
+    else:
+        kept = _stored(_F(old) / scale, scale)
+    return kept
 
 
 @njit(nogil=True, cache=True)
@@ -37,7 +60,7 @@ def recurse_date(dn, factor, cls, blue, weight, day, refl, best_blue, flag, tota
     date : (h, w) int16 state, weighted mean of ``day``
     """
     bands, height, width = dn.shape
-    thousand, scale, floor = _F(1000.0), _F(10000.0), _F(1e-3)
+    thousand, scale, floor = _F(1000.0), _F(_SCALE), _F(1e-3)
     day32 = _F(day)
     for y in range(height):
         for x in range(width):
@@ -70,23 +93,6 @@ def recurse_date(dn, factor, cls, blue, weight, day, refl, best_blue, flag, tota
                 new_w = _F(0.0)
                 mean_d = day32
             for b in range(bands):
-                old = refl[b, y, x]
-                value = dn[b, y, x]
-                if mix and value >= 0:
-                    corrected = _F(value) * factor[b, y, x]
-                    if corrected >= _F(0.0):  # false for NaN too
-                        value = np.int16(min(corrected, _F(32767.0)))
-                r = _F(value) / scale
-                if old < 0:
-                    kept = old
-                    if (mix or take) and value >= 0:
-                        kept = _stored(r, scale)
-                elif mix and value >= 0:
-                    kept = _stored((sum_w * (_F(old) / scale) + w * r) / new_w, scale)
-                elif take and value >= 0:
-                    kept = _stored(r, scale)
-                else:
-                    kept = _stored(_F(old) / scale, scale)
-                refl[b, y, x] = kept
+                refl[b, y, x] = _kept(refl[b, y, x], dn[b, y, x], factor[b, y, x], mix, take, sum_w, w, new_w)
             total[y, x] = _stored(new_w, thousand)
             date[y, x] = np.int16(mean_d)

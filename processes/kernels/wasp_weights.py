@@ -47,6 +47,26 @@ def _clamp(i, n):
     return min(max(i, 0), n - 1)
 
 
+@njit(inline="always")
+def _nodes_of_row(small, large, base, p, row_s, row_l):
+    """The two fields at the nodes of an image row, two repeated on either side; the largest sum of their sizes."""
+    cells_y, cells_x = small.shape
+    near = 0.0
+    for cx in range(cells_x):
+        s = 0.0
+        big = 0.0
+        for k in range(4):
+            cy = _clamp(base - 1 + k, cells_y)
+            s += p[k] * small[cy, cx]
+            big += p[k] * large[cy, cx]
+        row_s[cx + 2], row_l[cx + 2] = s, big
+        near = max(near, abs(s) + abs(big))
+    for edge in range(2):
+        row_s[edge], row_l[edge] = row_s[2], row_l[2]
+        row_s[cells_x + 2 + edge], row_l[cells_x + 2 + edge] = row_s[cells_x + 1], row_l[cells_x + 1]
+    return near
+
+
 @njit(nogil=True, cache=True)
 def weigh(small, large, aerosol, scale, y0, x0, step, phases, last_y, last_x, out):
     """Total weight of one date on a block: aerosol x distance to clouds x ``scale``.
@@ -63,27 +83,14 @@ def weigh(small, large, aerosol, scale, y0, x0, step, phases, last_y, last_x, ou
     out : (h, w) float32
     """
     height, width = out.shape
-    cells_y, cells_x = small.shape
+    cells_x = small.shape[1]
     half = step // 2
     row_s, row_l = np.empty(cells_x + 4), np.empty(cells_x + 4)
     one = aerosol.shape[0] == 1 and aerosol.shape[1] == 1 and (height > 1 or width > 1)
     for i in range(height):
         y = min(y0 + i, last_y)
         base = (y + step - half) // step - 1
-        p = phases[:, (y + step - half) % step]
-        near = 0.0
-        for cx in range(cells_x):
-            s = 0.0
-            big = 0.0
-            for k in range(4):
-                cy = _clamp(base - 1 + k, cells_y)
-                s += p[k] * small[cy, cx]
-                big += p[k] * large[cy, cx]
-            row_s[cx + 2], row_l[cx + 2] = s, big
-            near = max(near, abs(s) + abs(big))
-        for edge in range(2):
-            row_s[edge], row_l[edge] = row_s[2], row_l[2]
-            row_s[cells_x + 2 + edge], row_l[cells_x + 2 + edge] = row_s[cells_x + 1], row_l[cells_x + 1]
+        near = _nodes_of_row(small, large, base, phases[:, (y + step - half) % step], row_s, row_l)
         if near == 0.0:  # no cloud anywhere near this row
             for j in range(width):
                 out[i, j] = scale
