@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,9 @@ from backend.demo import angles
 from backend.demo import radiometry as rm
 from backend.demo.geometry import earth_sun_factor
 from backend.demo.observe import Acquisition, coarsen
-from backend.demo.raster import Layout, Raster
+from backend.demo.raster import Layout
 from backend.demo.scene import Block, Statics, Truth
+from backend.demo.sink import ProductSink
 from backend.demo.spectra import LANDSAT_FROM_S2, S2_BANDS
 
 SCALE, ADD = 2.75e-5, -0.2
@@ -36,22 +35,14 @@ def product_name(acquisition: Acquisition) -> str:
     return f"LC08_L2SP_{acquisition.tile.name}_{when:%Y%m%d}_{when + timedelta(days=10):%Y%m%d}_02_T1"
 
 
-class LandsatSink:
-    """Writes one product; the folder appears under its name only when it is complete."""
+class LandsatSink(ProductSink):
+    """Writes one product."""
 
     def __init__(self, archive: Path, acquisition: Acquisition, layout: Layout) -> None:
-        self.acquisition, self.name = acquisition, product_name(acquisition)
-        self.final, self.folder = archive / self.name, archive / f".{self.name}.part"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._stack, self._files = ExitStack(), {}
-        transform, size = acquisition.tile.resized(30)
+        super().__init__(archive, product_name(acquisition), acquisition)
         for key, (dtype, nodata) in RASTERS.items():
             average = "AVERAGE" if key.startswith(("SR_B", "ST_B")) else None
-            file = Raster(
-                self.folder / f"{self.name}_{key}.TIF", acquisition.tile.epsg, transform, size, dtype,
-                layout=layout, nodata=nodata, resampling=average,
-            )  # fmt: skip
-            self._files[key] = self._stack.enter_context(file)
+            self._open(key, f"{self.name}_{key}.TIF", 30, dtype, layout=layout, nodata=nodata, resampling=average)
         self._counts = {"valid": 0, "cloud": 0, "land": 0, "land_cloud": 0}
 
     def add(self, block: Block, ground: Statics, truth: Truth) -> None:
@@ -114,13 +105,7 @@ class LandsatSink:
             out |= np.where(found, 3, 1).astype(np.uint16) << bit
         return np.where(valid, out, 1).astype(np.uint16), cloud & valid
 
-    def close(self, error: BaseException | None) -> None:
-        """Finish the product, or with an error remove what there is of it."""
-        if error is not None:
-            self._stack.__exit__(type(error), error, None)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        self._stack.close()
+    def _finish(self) -> None:
         n = self._counts
         groups = metadata(
             self.acquisition,
@@ -130,8 +115,6 @@ class LandsatSink:
         )
         (self.folder / f"{self.name}_MTL.txt").write_text(mtl_text(groups))
         (self.folder / f"{self.name}_MTL.xml").write_text(mtl_xml(groups), encoding="utf-8")
-        shutil.rmtree(self.final, ignore_errors=True)
-        self.folder.rename(self.final)
 
 
 def metadata(acquisition: Acquisition, name: str, cloud: float, land_cloud: float) -> dict[str, dict[str, Any]]:

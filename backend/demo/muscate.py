@@ -5,8 +5,6 @@ Bits follow Theia's format page for distribution ``D`` and MAJA's own writer for
 
 from __future__ import annotations
 
-import shutil
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +15,9 @@ from backend.demo import muscate_xml
 from backend.demo import radiometry as rm
 from backend.demo.geometry import Ground, TileGrid
 from backend.demo.observe import Acquisition, any_bits, coarsen
-from backend.demo.raster import DEFAULT_LAYOUT, Layout, Raster, write_rgb
+from backend.demo.raster import DEFAULT_LAYOUT, Layout, write_rgb
 from backend.demo.scene import LOWEST_COS_I, Block, Statics, Truth
+from backend.demo.sink import ProductSink
 from backend.demo.spectra import S2_BANDS, S2_RESOLUTION
 
 BANDS = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
@@ -69,44 +68,37 @@ def product_name(acquisition: Acquisition, options: MuscateOptions) -> str:
     return f"SENTINEL2{track.platform}_{stamp}_L2A_T{tile.name}_{options.distribution}_V{options.version}"
 
 
-class MuscateSink:
-    """Writes one product; the folder appears under its name only when it is complete."""
+class MuscateSink(ProductSink):
+    """Writes one product."""
 
     def __init__(self, archive: Path, acquisition: Acquisition, options: MuscateOptions) -> None:
-        self.acquisition, self.options = acquisition, options
-        self.name = product_name(acquisition, options)
-        self.final, self.folder = archive / self.name, archive / f".{self.name}.part"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._stack = ExitStack()
-        self._files: dict[str, Raster] = {}
+        super().__init__(archive, product_name(acquisition, options), acquisition)
+        self.options = options
         tile, layout = acquisition.tile, options.layout
         for band in options.bands:
             for kind in ("FRE", "SRE") if options.sre else ("FRE",):
                 name = f"{self.name}_{kind}_{short(band)}.tif"
-                self._open(f"{kind}_{band}", name, S2_RESOLUTION[band], "int16", nodata=NODATA, resampling="AVERAGE")
+                self._open(
+                    f"{kind}_{band}",
+                    name,
+                    S2_RESOLUTION[band],
+                    "int16",
+                    layout=layout,
+                    nodata=NODATA,
+                    resampling="AVERAGE",
+                )
         for resolution, group in GROUP.items():
             # water vapour and aerosol share a file; 0 is nodata in both
-            self._open(f"ATB_{group}", f"{self.name}_ATB_{group}.tif", resolution, "uint8", count=2)
+            self._open(f"ATB_{group}", f"{self.name}_ATB_{group}.tif", resolution, "uint8", 2, layout=layout)
             for mask in ("CLM", "MG2", "EDG", "SAT", "IAB"):
-                self._open(f"{mask}_{group}", f"MASKS/{self.name}_{mask}_{group}.tif", resolution, "uint8")
-        self._layout = layout
+                self._open(
+                    f"{mask}_{group}", f"MASKS/{self.name}_{mask}_{group}.tif", resolution, "uint8", layout=layout
+                )
         step = max(1, tile.size // 1000)
         self._look_step, side = step, -(-tile.size // step)
         self._look = np.zeros((3, side, side), np.uint8)
         self._counts = {"valid": 0, "cloud": 0, "snow": 0}
         self._aot_error = 0.24 * (np.random.default_rng(acquisition.weather.seed).random() - 0.5)
-
-    def _open(
-        self, key: str, name: str, resolution: int, dtype: str, count: int = 1, nodata: float | None = None,
-        resampling: str | None = None,
-    ) -> None:  # fmt: skip
-        tile = self.acquisition.tile
-        transform, size = tile.resized(resolution)
-        file = Raster(
-            self.folder / name, tile.epsg, transform, size, dtype, count,
-            layout=self.options.layout, nodata=nodata, resampling=resampling,
-        )  # fmt: skip
-        self._files[key] = self._stack.enter_context(file)
 
     def add(self, block: Block, ground: Statics, truth: Truth) -> None:
         """Render and write one block."""
@@ -221,21 +213,13 @@ class MuscateSink:
             atb = [np.where(whole, np.clip(np.rint(v), 1, 255), 0).astype(np.uint8) for v in layers]
             self._files[f"ATB_{group}"].write(np.stack(atb), block[0] // factor, block[1] // factor)
 
-    def close(self, error: BaseException | None) -> None:
-        """Finish the product, or with an error remove what there is of it."""
-        if error is not None:
-            self._stack.__exit__(type(error), error, None)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        self._stack.close()
+    def _finish(self) -> None:
         if {"B02", "B03", "B04"} <= set(self.options.bands):
             write_rgb(self.folder / f"{self.name}_QKL_ALL.jpg", self._look)
         valid = max(self._counts["valid"], 1)
         quality = {k: round(100 * self._counts[k] / valid) for k in ("cloud", "snow")}
         text = muscate_xml.metadata(self.acquisition, self.options, self.name, quality["cloud"], quality["snow"])
         (self.folder / f"{self.name}_MTD_ALL.xml").write_text(text, encoding="utf-8")
-        shutil.rmtree(self.final, ignore_errors=True)
-        self.folder.rename(self.final)
 
 
 def inside_window(ground: Ground, tile: TileGrid, x: NDArray, y: NDArray) -> NDArray:

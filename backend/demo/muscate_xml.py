@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent, tostring
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, ElementTree, indent, tostring
 
 from numpy.typing import NDArray
 
 from backend.demo import angles
-from backend.demo.spectra import PHYSICAL_GAIN, S2_CENTRE, S2_RESOLUTION, SOLAR_IRRADIANCE, spectral_response
+from backend.demo.spectra import PHYSICAL_GAIN, S2_RESOLUTION, SOLAR_IRRADIANCE
+from backend.demo.xml import add, add_spectrum
 
 if TYPE_CHECKING:
     from backend.demo.muscate import MuscateOptions
@@ -23,13 +24,6 @@ _BIT_MASKS = (
     ("Water", "MG2", 1), ("Cloud", "MG2", 2), ("Snow", "MG2", 3), ("Cloud_Shadow", "MG2", 4),
     ("Topography_Shadow", "MG2", 5), ("Hidden_Surface", "MG2", 6), ("Sun_Too_Low", "MG2", 7), ("Tangent_Sun", "MG2", 8),
 )  # fmt: skip
-
-
-def _add(parent: Element, tag: str, text: Any = None, **attributes: str) -> Element:
-    element = SubElement(parent, tag, attributes)
-    if text is not None:
-        element.text = str(text)
-    return element
 
 
 def _long(band: str) -> str:
@@ -54,7 +48,7 @@ def metadata(acquisition: Acquisition, options: MuscateOptions, name: str, cloud
     )
     _identification(root, acquisition, name)
     _characteristics(root, acquisition, options, name)
-    product = _add(_add(root, "Product_Organisation"), "Muscate_Product")
+    product = add(add(root, "Product_Organisation"), "Muscate_Product")
     _organisation(product, options, name)
     _geoposition(root, acquisition)
     _geometry(root, acquisition)
@@ -73,85 +67,85 @@ def _times(acquisition: Acquisition) -> tuple[str, str]:
 
 
 def _identification(root: Element, acquisition: Acquisition, name: str) -> None:
-    part = _add(root, "Metadata_Identification")
-    _add(part, "METADATA_FORMAT", "METADATA_MUSCATE", version="1.16")
-    _add(part, "METADATA_PROFILE", "USER")
-    _add(part, "METADATA_INFORMATION", "EXPERT")
-    part = _add(root, "Dataset_Identification")
-    _add(part, "IDENTIFIER", name.rsplit("_V", 1)[0])
-    _add(part, "AUTHORITY", "THEIA")
+    part = add(root, "Metadata_Identification")
+    add(part, "METADATA_FORMAT", "METADATA_MUSCATE", version="1.16")
+    add(part, "METADATA_PROFILE", "USER")
+    add(part, "METADATA_INFORMATION", "EXPERT")
+    part = add(root, "Dataset_Identification")
+    add(part, "IDENTIFIER", name.rsplit("_V", 1)[0])
+    add(part, "AUTHORITY", "THEIA")
     # what is synthetic says so
-    _add(part, "PRODUCER", "TUILE_DEMO")
-    _add(part, "PROJECT", "SENTINEL2")
-    _add(part, "GEOGRAPHICAL_ZONE", f"T{acquisition.tile.name}", type="Tile")
+    add(part, "PRODUCER", "TUILE_DEMO")
+    add(part, "PROJECT", "SENTINEL2")
+    add(part, "GEOGRAPHICAL_ZONE", f"T{acquisition.tile.name}", type="Tile")
 
 
 def _characteristics(root: Element, acquisition: Acquisition, options: MuscateOptions, name: str) -> None:
-    part = _add(root, "Product_Characteristics")
+    part = add(root, "Product_Characteristics")
     acquired, produced = _times(acquisition)
-    _add(part, "PRODUCT_ID", name)
-    _add(part, "ACQUISITION_DATE", acquired)
-    _add(part, "PRODUCTION_DATE", produced)
-    _add(part, "PRODUCT_VERSION", options.version.replace("-", "."))
-    _add(part, "PRODUCT_LEVEL", "L2A")
-    _add(part, "PLATFORM", f"SENTINEL2{acquisition.track.platform}")
-    _add(part, "ORBIT_NUMBER", acquisition.track.absolute_orbit, type="Orbit")
-    span = _add(part, "UTC_Acquisition_Range")
-    _add(span, "MEAN", acquired)
-    _add(span, "DATE_PRECISION", "0.001", unit="s")
-    _bands(_add(part, "Band_Global_List", count=str(len(ALL_BANDS))), ALL_BANDS)
-    groups = _add(part, "Band_Group_List")
+    add(part, "PRODUCT_ID", name)
+    add(part, "ACQUISITION_DATE", acquired)
+    add(part, "PRODUCTION_DATE", produced)
+    add(part, "PRODUCT_VERSION", options.version.replace("-", "."))
+    add(part, "PRODUCT_LEVEL", "L2A")
+    add(part, "PLATFORM", f"SENTINEL2{acquisition.track.platform}")
+    add(part, "ORBIT_NUMBER", acquisition.track.absolute_orbit, type="Orbit")
+    span = add(part, "UTC_Acquisition_Range")
+    add(span, "MEAN", acquired)
+    add(span, "DATE_PRECISION", "0.001", unit="s")
+    _bands(add(part, "Band_Global_List", count=str(len(ALL_BANDS))), ALL_BANDS)
+    groups = add(part, "Band_Group_List")
     for group, bands in GROUPS.items():
-        _bands(_add(_add(groups, "Group", group_id=group), "Band_List", count=str(len(bands))), bands)
+        _bands(add(add(groups, "Group", group_id=group), "Band_List", count=str(len(bands))), bands)
 
 
 def _bands(parent: Element, bands: Iterable[str]) -> None:
     for band in bands:
-        _add(parent, "BAND_ID", band)
+        add(parent, "BAND_ID", band)
 
 
 def _properties(parent: Element, tag: str, nature: str, encoding: str, compression: str) -> None:
-    part = _add(parent, f"{tag}_Properties")
-    _add(part, "NATURE", nature)
-    _add(part, "FORMAT", "image/tiff")
-    _add(part, "ENCODING", encoding)
-    _add(part, "ENDIANNESS", "LittleEndian")
-    _add(part, "COMPRESSION", compression)
+    part = add(parent, f"{tag}_Properties")
+    add(part, "NATURE", nature)
+    add(part, "FORMAT", "image/tiff")
+    add(part, "ENCODING", encoding)
+    add(part, "ENDIANNESS", "LittleEndian")
+    add(part, "COMPRESSION", compression)
 
 
 def _organisation(product: Element, options: MuscateOptions, name: str) -> None:
     packed = "None" if options.layout.compression == "none" else options.layout.compression.upper()
     written = [b for b in ALL_BANDS if _long(b) in options.bands]
     if {"B2", "B3", "B4"} <= set(written):
-        _add(product, "QUICKLOOK", f"{name}_QKL_ALL.jpg", bands_id="B4,B3,B2")
-    images = _add(product, "Image_List")
+        add(product, "QUICKLOOK", f"{name}_QKL_ALL.jpg", bands_id="B4,B3,B2")
+    images = add(product, "Image_List")
     kinds = (("Surface_Reflectance", "SRE"), ("Flat_Reflectance", "FRE"))
     for nature, kind in kinds if options.sre else kinds[1:]:
-        image = _add(images, "Image")
+        image = add(images, "Image")
         _properties(image, "Image", nature, "int16", packed)
-        files = _add(image, "Image_File_List")
+        files = add(image, "Image_File_List")
         for band in written:
-            _add(files, "IMAGE_FILE", f"{name}_{kind}_{band}.tif", band_id=band)
+            add(files, "IMAGE_FILE", f"{name}_{kind}_{band}.tif", band_id=band)
     for number, nature in (("1", "Water_Vapor_Content"), ("2", "Aerosol_Optical_Thickness")):
-        image = _add(images, "Image")
+        image = add(images, "Image")
         _properties(image, "Image", nature, "byte", packed)
-        files = _add(image, "Image_File_List")
+        files = add(image, "Image_File_List")
         for group in GROUPS:
-            _add(files, "IMAGE_FILE", f"{name}_ATB_{group}.tif", group_id=group, band_number=number)
-    _mask_list(_add(product, "Mask_List"), name, packed)
+            add(files, "IMAGE_FILE", f"{name}_ATB_{group}.tif", group_id=group, band_number=number)
+    _mask_list(add(product, "Mask_List"), name, packed)
 
 
 def _mask_list(masks: Element, name: str, packed: str) -> None:
     def mask(nature: str) -> Element:
-        element = _add(masks, "Mask")
+        element = add(masks, "Mask")
         _properties(element, "Mask", nature, "byte", packed)
-        return _add(element, "Mask_File_List")
+        return add(element, "Mask_File_List")
 
     def per_group(nature: str, kind: str, bit: int | None) -> None:
         files = mask(nature)
         for group in GROUPS:
             attributes = {"group_id": group} | ({"bit_number": str(bit)} if bit else {})
-            _add(files, "MASK_FILE", f"MASKS/{name}_{kind}_{group}.tif", **attributes)
+            add(files, "MASK_FILE", f"MASKS/{name}_{kind}_{group}.tif", **attributes)
 
     per_group("WVC_Interpolation", "IAB", 1)
     per_group("AOT_Interpolation", "IAB", 2)
@@ -160,139 +154,132 @@ def _mask_list(masks: Element, name: str, packed: str) -> None:
     files = mask("Saturation")
     for group, bands in GROUPS.items():
         for bit, band in enumerate(bands, 1):
-            _add(files, "MASK_FILE", f"MASKS/{name}_SAT_{group}.tif", band_id=band, bit_number=str(bit))
+            add(files, "MASK_FILE", f"MASKS/{name}_SAT_{group}.tif", band_id=band, bit_number=str(bit))
     for nature, kind, bit in _BIT_MASKS:
         per_group(nature, kind, bit)
 
 
 def _geoposition(root: Element, acquisition: Acquisition) -> None:
     tile = acquisition.tile
-    part = _add(root, "Geoposition_Informations")
-    crs = _add(part, "Coordinate_Reference_System")
-    _add(crs, "GEO_TABLES", "EPSG")
-    horizontal = _add(crs, "Horizontal_Coordinate_System")
+    part = add(root, "Geoposition_Informations")
+    crs = add(part, "Coordinate_Reference_System")
+    add(crs, "GEO_TABLES", "EPSG")
+    horizontal = add(crs, "Horizontal_Coordinate_System")
     zone, hemisphere = tile.epsg % 100, "N" if tile.epsg < 32700 else "S"
-    _add(horizontal, "HORIZONTAL_CS_TYPE", "PROJECTED")
-    _add(horizontal, "HORIZONTAL_CS_NAME", f"WGS 84 / UTM zone {zone}{hemisphere}")
-    _add(horizontal, "HORIZONTAL_CS_CODE", tile.epsg)
+    add(horizontal, "HORIZONTAL_CS_TYPE", "PROJECTED")
+    add(horizontal, "HORIZONTAL_CS_NAME", f"WGS 84 / UTM zone {zone}{hemisphere}")
+    add(horizontal, "HORIZONTAL_CS_CODE", tile.epsg)
     for frame in ("Raster_CS", "Metadata_CS"):
-        cs = _add(part, frame)
-        _add(cs, f"{frame.upper()}_TYPE", "CELL")
-        _add(cs, "PIXEL_ORIGIN", "0")
-    position = _add(part, "Geopositioning")
-    corners = _add(position, "Global_Geopositioning")
+        cs = add(part, frame)
+        add(cs, f"{frame.upper()}_TYPE", "CELL")
+        add(cs, "PIXEL_ORIGIN", "0")
+    position = add(part, "Geopositioning")
+    corners = add(position, "Global_Geopositioning")
     side = tile.size * 10
     for label, dx, dy in (
         ("upperLeft", 0, 0), ("upperRight", side, 0), ("lowerRight", side, side), ("lowerLeft", 0, side),
         ("center", side / 2, side / 2),
     ):  # fmt: skip
         lon, lat = tile.lonlat(tile.ulx + dx, tile.uly - dy)
-        point = _add(corners, "Point", name=label)
-        _add(point, "LAT", f"{lat:.9g}")
-        _add(point, "LON", f"{lon:.9g}")
-        _add(point, "X", f"{tile.ulx + dx:g}" if dx % 1 else int(tile.ulx + dx))
-        _add(point, "Y", f"{tile.uly - dy:g}" if dy % 1 else int(tile.uly - dy))
-    groups = _add(position, "Group_Geopositioning_List")
+        point = add(corners, "Point", name=label)
+        add(point, "LAT", f"{lat:.9g}")
+        add(point, "LON", f"{lon:.9g}")
+        add(point, "X", f"{tile.ulx + dx:g}" if dx % 1 else int(tile.ulx + dx))
+        add(point, "Y", f"{tile.uly - dy:g}" if dy % 1 else int(tile.uly - dy))
+    groups = add(position, "Group_Geopositioning_List")
     for group, resolution in (("R1", 10), ("R2", 20)):
-        entry = _add(groups, "Group_Geopositioning", group_id=group)
+        entry = add(groups, "Group_Geopositioning", group_id=group)
         _, size = tile.resized(resolution)
         for tag, value in (
             ("ULX", tile.ulx), ("ULY", tile.uly), ("XDIM", resolution), ("YDIM", -resolution), ("NROWS", size), ("NCOLS", size),
         ):  # fmt: skip
-            _add(entry, tag, value)
+            add(entry, tag, value)
 
 
 def _angle_pair(parent: Element, zenith: NDArray, azimuth: NDArray) -> None:
     for tag, values in (("Zenith", zenith), ("Azimuth", azimuth)):
-        grid = _add(parent, tag, step_unit="m", values_unit="deg")
-        _add(grid, "COL_STEP", angles.STEP)
-        _add(grid, "ROW_STEP", angles.STEP)
-        rows = _add(grid, "Values_List")
+        grid = add(parent, tag, step_unit="m", values_unit="deg")
+        add(grid, "COL_STEP", angles.STEP)
+        add(grid, "ROW_STEP", angles.STEP)
+        rows = add(grid, "Values_List")
         for line in angles.rows_of(values, 4):
-            _add(rows, "VALUES", line)
+            add(rows, "VALUES", line)
 
 
 def _geometry(root: Element, acquisition: Acquisition) -> None:
-    part = _add(root, "Geometric_Informations")
-    means = _add(part, "Mean_Value_List")
+    part = add(root, "Geometric_Informations")
+    means = add(part, "Mean_Value_List")
     zenith, azimuth = angles.mean_sun(acquisition)
-    sun = _add(means, "Sun_Angles")
-    _add(sun, "ZENITH_ANGLE", f"{zenith:.6g}", unit="deg")
-    _add(sun, "AZIMUTH_ANGLE", f"{azimuth:.6g}", unit="deg")
-    views = _add(means, "Mean_Viewing_Incidence_Angle_List")
+    sun = add(means, "Sun_Angles")
+    add(sun, "ZENITH_ANGLE", f"{zenith:.6g}", unit="deg")
+    add(sun, "AZIMUTH_ANGLE", f"{azimuth:.6g}", unit="deg")
+    views = add(means, "Mean_Viewing_Incidence_Angle_List")
     for band in ALL_BANDS:
         zenith, azimuth = angles.mean_view(acquisition, _long(band))
-        view = _add(views, "Mean_Viewing_Incidence_Angle", band_id=band)
-        _add(view, "ZENITH_ANGLE", f"{zenith:.6g}", unit="deg")
-        _add(view, "AZIMUTH_ANGLE", f"{azimuth:.6g}", unit="deg")
-    grids = _add(part, "Angles_Grids_List")
-    _angle_pair(_add(grids, "Sun_Angles_Grids"), *angles.sun_grids(acquisition))
-    lists = _add(grids, "Viewing_Incidence_Angles_Grids_List")
+        view = add(views, "Mean_Viewing_Incidence_Angle", band_id=band)
+        add(view, "ZENITH_ANGLE", f"{zenith:.6g}", unit="deg")
+        add(view, "AZIMUTH_ANGLE", f"{azimuth:.6g}", unit="deg")
+    grids = add(part, "Angles_Grids_List")
+    _angle_pair(add(grids, "Sun_Angles_Grids"), *angles.sun_grids(acquisition))
+    lists = add(grids, "Viewing_Incidence_Angles_Grids_List")
     for band in ALL_BANDS:
-        entry = _add(lists, "Band_Viewing_Incidence_Angles_Grids_List", band_id=band)
+        entry = add(lists, "Band_Viewing_Incidence_Angles_Grids_List", band_id=band)
         for number, view_zenith, view_azimuth in angles.view_grids(acquisition, _long(band)):
-            strip = _add(entry, "Viewing_Incidence_Angles_Grids", detector_id=f"{number:02d}")
+            strip = add(entry, "Viewing_Incidence_Angles_Grids", detector_id=f"{number:02d}")
             _angle_pair(strip, view_zenith, view_azimuth)
 
 
 def _radiometry(root: Element) -> None:
-    part = _add(root, "Radiometric_Informations")
-    _add(part, "REFLECTANCE_QUANTIFICATION_VALUE", "10000")
-    _add(part, "WATER_VAPOR_CONTENT_QUANTIFICATION_VALUE", "20")
-    _add(part, "AEROSOL_OPTICAL_THICKNESS_QUANTIFICATION_VALUE", "200")
-    special = _add(part, "Special_Values_List")
+    part = add(root, "Radiometric_Informations")
+    add(part, "REFLECTANCE_QUANTIFICATION_VALUE", "10000")
+    add(part, "WATER_VAPOR_CONTENT_QUANTIFICATION_VALUE", "20")
+    add(part, "AEROSOL_OPTICAL_THICKNESS_QUANTIFICATION_VALUE", "200")
+    special = add(part, "Special_Values_List")
     for label, value in (
         ("nodata", -10000),
         ("water_vapor_content_nodata", 0),
         ("aerosol_optical_thickness_nodata", 0),
     ):
-        _add(special, "SPECIAL_VALUE", value, name=label)
-    bands = _add(part, "Spectral_Band_Informations_List")
+        add(special, "SPECIAL_VALUE", value, name=label)
+    bands = add(part, "Spectral_Band_Informations_List")
     for band in ALL_BANDS:
         long = _long(band)
-        entry = _add(bands, "Spectral_Band_Informations", band_id=band)
-        native = _add(_add(entry, "Calibration_Coefficients_Lists"), "Native_Coefficients_List")
-        _add(native, "COEFFICIENT", PHYSICAL_GAIN[long], name="PhysicalGain")
-        _add(entry, "SOLAR_IRRADIANCE", SOLAR_IRRADIANCE[long], unit="W/m²/µm")
-        _add(entry, "SPATIAL_RESOLUTION", S2_RESOLUTION[long], unit="m")
-        first, last, response = spectral_response(long)
-        wavelength = _add(entry, "Wavelength")
-        _add(wavelength, "MIN", first, unit="nm")
-        _add(wavelength, "MAX", last, unit="nm")
-        _add(wavelength, "CENTRAL", S2_CENTRE[long], unit="nm")
-        curve = _add(entry, "Spectral_Response")
-        _add(curve, "STEP", 1, unit="nm")
-        _add(curve, "VALUES", " ".join(f"{v:.6g}" for v in response))
+        entry = add(bands, "Spectral_Band_Informations", band_id=band)
+        native = add(add(entry, "Calibration_Coefficients_Lists"), "Native_Coefficients_List")
+        add(native, "COEFFICIENT", PHYSICAL_GAIN[long], name="PhysicalGain")
+        add(entry, "SOLAR_IRRADIANCE", SOLAR_IRRADIANCE[long], unit="W/m²/µm")
+        add(entry, "SPATIAL_RESOLUTION", S2_RESOLUTION[long], unit="m")
+        add_spectrum(entry, long, 6)
 
 
 def _quality(root: Element, acquisition: Acquisition, name: str, cloud: int, snow: int) -> None:
-    current = _add(_add(root, "Quality_Informations"), "Current_Product")
-    quality = _add(_add(current, "Product_Quality_List", level="N2"), "Product_Quality")
-    source = _add(quality, "Source_Product")
+    current = add(add(root, "Quality_Informations"), "Current_Product")
+    quality = add(add(current, "Product_Quality_List", level="N2"), "Product_Quality")
+    source = add(quality, "Source_Product")
     acquired, produced = _times(acquisition)
-    _add(source, "PRODUCT_ID", name)
-    _add(source, "ACQUISITION_DATE", acquired)
-    _add(source, "PRODUCTION_DATE", produced)
-    indices = _add(quality, "Global_Index_List")
+    add(source, "PRODUCT_ID", name)
+    add(source, "ACQUISITION_DATE", acquired)
+    add(source, "PRODUCTION_DATE", produced)
+    indices = add(quality, "Global_Index_List")
     for label, value in (
         ("CloudPercent", cloud), ("SnowPercent", snow), ("RainDetected", "false"), ("HotSpotDetected", "false"),
         ("SunGlintDetected", "false"),
     ):  # fmt: skip
-        _add(indices, "QUALITY_INDEX", value, name=label)
+        add(indices, "QUALITY_INDEX", value, name=label)
 
 
 def _production(root: Element, acquisition: Acquisition, name: str) -> None:
     acquired, produced = _times(acquisition)
-    job = _add(_add(_add(root, "Production_Informations"), "Processing_Jobs_List"), "Job")
-    _add(job, "WORKPLAN_ID", "tuile_demo_archive")
-    _add(job, "STEP_ID", "demo_archive")
-    _add(job, "JOB_ID", "1")
-    _add(job, "PRODUCER_NAME", "TUILE_DEMO")
-    _add(job, "START_PRODUCTION_DATE", produced)
-    _add(job, "END_PRODUCTION_DATE", produced)
-    products = _add(job, "Products_List")
+    job = add(add(add(root, "Production_Informations"), "Processing_Jobs_List"), "Job")
+    add(job, "WORKPLAN_ID", "tuile_demo_archive")
+    add(job, "STEP_ID", "demo_archive")
+    add(job, "JOB_ID", "1")
+    add(job, "PRODUCER_NAME", "TUILE_DEMO")
+    add(job, "START_PRODUCTION_DATE", produced)
+    add(job, "END_PRODUCTION_DATE", produced)
+    products = add(job, "Products_List")
     for side, level in (("Inputs_List", "L1C"), ("Outputs_List", "L2A")):
-        product = _add(_add(products, side), "PRODUCT")
-        _add(product, "PRODUCT_ID", name.replace("_L2A_", f"_{level}_"))
-        _add(product, "ACQUISITION_DATE", acquired)
-        _add(product, "PRODUCTION_DATE", produced)
+        product = add(add(products, side), "PRODUCT")
+        add(product, "PRODUCT_ID", name.replace("_L2A_", f"_{level}_"))
+        add(product, "ACQUISITION_DATE", acquired)
+        add(product, "PRODUCTION_DATE", produced)

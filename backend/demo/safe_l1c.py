@@ -8,8 +8,6 @@ sees it and hardly anything else.
 from __future__ import annotations
 
 import math
-import shutil
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +20,14 @@ from backend.demo import radiometry as rm
 from backend.demo.observe import Acquisition, coarsen
 from backend.demo.raster import Raster
 from backend.demo.scene import Block, Statics, Truth, cloud_albedo
+from backend.demo.sink import ProductSink
 from backend.demo.spectra import CIRRUS_COLOUR, CLOUD_COLOUR, S2_BANDS, S2_RESOLUTION
 from backend.demo.weather import CIRRUS_HEIGHT
 
 OFFSET = 1000
 """Added to reflectance x 10000 before it is stored."""
 NODATA, SATURATED = 0, 65535
+JPEG2000 = "JP2OpenJPEG"
 NOISE = (0.0004, 0.003)
 COARSE = 6
 """The atmosphere is evaluated on 60 m cells."""
@@ -35,35 +35,25 @@ LOOK = 320
 """Metres per pixel of the preview."""
 
 
-class SafeL1cSink:
-    """Writes one product; the folder appears under its name only when it is complete."""
+class SafeL1cSink(ProductSink):
+    """Writes one product."""
 
     def __init__(self, archive: Path, acquisition: Acquisition) -> None:
-        self.acquisition = acquisition
         self.names = safe_xml.Names.of(acquisition)
-        self.final = archive / self.names.product
-        self.folder = archive / f".{self.names.product}.part"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._stack = ExitStack()
-        self._files: dict[str, Raster] = {}
-        granule = self.folder / "GRANULE" / self.names.granule
+        super().__init__(archive, self.names.product, acquisition)
+        granule = f"GRANULE/{self.names.granule}"
+        images, masks = f"{granule}/IMG_DATA/{self.names.image}", f"{granule}/QI_DATA/MSK"
         for band in S2_BANDS:
             resolution = S2_RESOLUTION[band]
-            self._open(band, granule / "IMG_DATA" / f"{self.names.image}_{band}.jp2", resolution, "uint16")
-            self._open(f"DETFOO_{band}", granule / "QI_DATA" / f"MSK_DETFOO_{band}.jp2", resolution, "uint8")
-            self._open(f"QUALIT_{band}", granule / "QI_DATA" / f"MSK_QUALIT_{band}.jp2", resolution, "uint8", 8)
-        self._open("CLASSI", granule / "QI_DATA" / "MSK_CLASSI_B00.jp2", 60, "uint8", 3)
-        self._open("TCI", granule / "IMG_DATA" / f"{self.names.image}_TCI.jp2", 10, "uint8", 3)
-        self._look_path = granule / "QI_DATA" / f"{self.names.image}_PVI.jp2"
+            self._open(band, f"{images}_{band}.jp2", resolution, "uint16", driver=JPEG2000)
+            self._open(f"DETFOO_{band}", f"{masks}_DETFOO_{band}.jp2", resolution, "uint8", driver=JPEG2000)
+            self._open(f"QUALIT_{band}", f"{masks}_QUALIT_{band}.jp2", resolution, "uint8", 8, driver=JPEG2000)
+        self._open("CLASSI", f"{masks}_CLASSI_B00.jp2", 60, "uint8", 3, driver=JPEG2000)
+        self._open("TCI", f"{images}_TCI.jp2", 10, "uint8", 3, driver=JPEG2000)
+        self._look_path = self.folder / granule / "QI_DATA" / f"{self.names.image}_PVI.jp2"
         side = -(-acquisition.tile.size * 10 // LOOK)
         self._look, self._weight = np.zeros((3, side, side)), np.zeros((side, side))
         self._counts = {"valid": 0, "cloud": 0, "snow": 0}
-
-    def _open(self, key: str, path: Path, resolution: int, dtype: str, count: int = 1) -> None:
-        tile = self.acquisition.tile
-        transform, size = tile.resized(resolution)
-        file = Raster(path, tile.epsg, transform, size, dtype, count, driver="JP2OpenJPEG")
-        self._files[key] = self._stack.enter_context(file)
 
     def add(self, block: Block, ground: Statics, truth: Truth) -> None:
         """Render and write one block."""
@@ -160,24 +150,16 @@ class SafeL1cSink:
         self._counts["cloud"] += int((layers[0] | layers[1]).sum())
         self._counts["snow"] += int(layers[2].sum())
 
-    def close(self, error: BaseException | None) -> None:
-        """Finish the product, or with an error remove what there is of it."""
-        if error is not None:
-            self._stack.__exit__(type(error), error, None)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        self._stack.close()
+    def _finish(self) -> None:
         tile = self.acquisition.tile
         look = np.rint(self._look / np.maximum(self._weight, 1)).astype(np.uint8)
         transform = Affine(LOOK, 0, tile.ulx, 0, -LOOK, tile.uly)
-        with Raster(self._look_path, tile.epsg, transform, look.shape[1], "uint8", 3, driver="JP2OpenJPEG") as file:
+        with Raster(self._look_path, tile.epsg, transform, look.shape[1], "uint8", 3, driver=JPEG2000) as file:
             file.write(look, 0, 0)
         valid = max(self._counts["valid"], 1)
         cloud, snow = (100 * self._counts[k] / valid for k in ("cloud", "snow"))
         aux_data.write(self.folder / "GRANULE" / self.names.granule / "AUX_DATA", self.acquisition)
         safe_xml.write(self.folder, self.acquisition, self.names, cloud, snow)
-        shutil.rmtree(self.final, ignore_errors=True)
-        self.folder.rename(self.final)
 
 
 def _fine(values: NDArray) -> NDArray:
