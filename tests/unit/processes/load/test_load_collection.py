@@ -11,6 +11,7 @@ from processes import blocks, cube
 from processes.demand import Demand
 from processes.env import Env, Limits
 from processes.errors import ProcessError
+from processes.load import source
 from processes.load.load_collection import load_collection
 from tests.unit.processes.load.conftest import MemoryCatalogue, make_item, write_raster
 
@@ -118,6 +119,19 @@ def test_values_do_not_depend_on_blocks(scene):
     many = load_collection("S2", **asked, env=Env(catalogue, limits=Limits(memory=1 << 20, threads=2)))
     assert blocks.blocks_of(many) > blocks.blocks_of(one)
     np.testing.assert_array_equal(one.values, many.values)
+
+
+def test_bands_share_a_block_unless_it_outgrows_the_cache_or_somebody_wants_them_together(scene, monkeypatch):
+    catalogue, _ = scene
+    apart, together = Demand(whole=frozenset({"t"})), Demand(whole=frozenset({"t", "bands"}))
+
+    def bands(demand):
+        env = Env(catalogue).at(("n",), demand)
+        return load_collection("S2", None, None, ["B04", "B11"], env=env).chunksizes["bands"]
+
+    assert bands(apart) == (2,)
+    monkeypatch.setattr(source, "CACHED", 1000)
+    assert bands(apart) == (1, 1) and bands(together) == (2,)
 
 
 def test_overlapping_tiles_of_one_datatake_take_the_first_valid_pixel(tmp_path):
