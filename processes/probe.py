@@ -15,6 +15,7 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes.callback import LabeledArray
+from processes.errors import ProcessError
 
 
 def decoded_dtype(data: xr.DataArray) -> np.dtype:
@@ -57,6 +58,20 @@ def answer(value: Any, shape: Sequence[int]) -> np.ndarray:
     if values.dtype == object:  # a list of numbers and None
         values = values.astype("f8")
     return values if values.shape == tuple(shape) else np.broadcast_to(values, tuple(shape))
+
+
+def cube_answer(value: Any, dims: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
+    """What a callback returned for a cube with ``dims``. Raises ``DataCubePropertiesImmutable`` where it has another shape."""
+    if isinstance(value, xr.DataArray) and set(value.dims) == set(dims):
+        value = value.transpose(*dims)
+    values = np.asarray(getattr(value, "values", value))
+    if values.shape != tuple(shape):
+        raise ProcessError(
+            "DataCubePropertiesImmutable",
+            f"The callback was given {tuple(shape)} cells along {list(dims)} and returned {values.shape}; "
+            "dimensions and their sizes must stay.",
+        )
+    return values
 
 
 def of_nothing(reducer: Callable[..., Any], data: xr.DataArray, dimension: str, context: Any) -> np.ndarray:

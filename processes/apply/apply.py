@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
+from processes.along import map_along
 from processes.blocks import map_blocks
 from processes.callback import Callback, LabeledArray
 from processes.combine.dimensions import flatten_dimensions
@@ -124,13 +125,6 @@ def apply_dimension(
             values = values.reshape(length, *(1,) * (block.ndim - 1))
         return answer(values, (length, *block.shape[1:]))
 
-    # a name no cube has, so that the new dimension cannot meet the old one
-    hidden = "__values__"
-    result = map_blocks(on_block, data, core=[dimension], out_core={hidden: length}, dtype=dtype)
-    result = result.drop_vars([dimension, target], errors="ignore").rename({hidden: target})
-    order = [target if d == dimension else d for d in data.dims]
     unchanged = target == dimension and length == len(labels)
-    result = result.transpose(*order).assign_coords({target: labels if unchanged else list(range(length))})
-    if unchanged and dimension in data.coords:
-        result = result.assign_coords({target: data.coords[dimension]})
-    return without_nodata(cubes.like(result, data, dims={target: kind}))
+    named = data.coords.get(dimension, labels) if unchanged else list(range(length))
+    return without_nodata(map_along(on_block, data, dimension, named, kind, dtype, target=target))

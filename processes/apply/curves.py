@@ -10,7 +10,7 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes import times
-from processes.blocks import map_blocks
+from processes.along import map_along
 from processes.callback import Callback, LabeledArray
 from processes.errors import parameter_invalid
 from processes.probe import answer, decode, decoded_dtype
@@ -163,13 +163,8 @@ def predict_curve(
         predicted = _model(function, (len(x), flat.shape[1]))(x, flat)
         return predicted.reshape(len(x), *block.shape[1:])
 
-    hidden = "__labels__"
-    out = map_blocks(on_block, parameters, core=[held], out_core={hidden: len(x)}, dtype=dtype)
-    out = out.drop_vars(held, errors="ignore").rename({hidden: dimension})
-    out = out.transpose(*(dimension if d == held else d for d in parameters.dims))
-    coordinate = times.instants(labels) if dated else list(labels)
-    out = out.assign_coords({dimension: coordinate})
-    out = cubes.like(out, parameters, dims={dimension: cubes.TEMPORAL if dated else cubes.OTHER})
+    coordinate, kind = (times.instants(labels), cubes.TEMPORAL) if dated else (list(labels), cubes.OTHER)
+    out = map_along(on_block, parameters, held, coordinate, kind, dtype, target=dimension)
     out.attrs.pop("nodata", None)
     return out
 

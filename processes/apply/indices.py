@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
+from processes.along import map_along
 from processes.blocks import map_blocks
 from processes.demand import Demand
 from processes.errors import ProcessError, parameter_invalid
@@ -168,10 +169,7 @@ def spectral_indices(
         out = map_blocks(on_block, data, core=[dimension], dtype=dtype)
     else:
         names = [*(present if append else []), *(i.name for i in found)]
-        hidden = "__bands__"
-        out = map_blocks(on_block, data, core=[dimension], out_core={hidden: len(names)}, dtype=dtype)
-        out = out.drop_vars(dimension, errors="ignore").rename({hidden: dimension}).transpose(*data.dims)
-        out = cubes.like(out.assign_coords({dimension: names}), data, dims={dimension: cubes.BANDS})
+        out = map_along(on_block, data, dimension, names, cubes.BANDS, dtype)
     if not append:
         out.attrs.pop("band_info", None)
     out.attrs.pop("nodata", None)

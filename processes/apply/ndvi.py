@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from processes import cube as cubes
+from processes.along import map_along
 from processes.blocks import map_blocks
 from processes.demand import Demand
 from processes.errors import ProcessError
@@ -40,22 +41,16 @@ def ndvi(data: xr.DataArray, nir: str = "nir", red: str = "red", target_band: st
     low = _band(data, red or "red", present, "Red")
     if target_band is not None and target_band in present:
         raise ProcessError("BandExists", f"The cube has a band '{target_band}' already.")
-    keeps = target_band is not None
     nodata = data.attrs.get("nodata")
     dtype = np.result_type(np.float32, decoded_dtype(data))  # integers above 16 bits: float64
     rows = (present.index(high), present.index(low))
-    if keeps:
+    if target_band is not None:
 
         def with_index(block: np.ndarray) -> np.ndarray:
             values = decode(block, nodata).astype(dtype, copy=False)
             return np.concatenate([values, _index(values[rows[0]], values[rows[1]])[None]])
 
-        hidden = "__bands__"
-        out = map_blocks(with_index, data, core=[dimension], out_core={hidden: len(present) + 1}, dtype=dtype)
-        out = out.drop_vars(dimension, errors="ignore").rename({hidden: dimension}).transpose(*data.dims)
-        out = out.assign_coords({dimension: [*present, target_band]})
-        kind = {dimension: cubes.BANDS}
-        result = cubes.like(out, data, dims=kind)
+        result = map_along(with_index, data, dimension, [*present, target_band], cubes.BANDS, dtype)
     else:
 
         def index(block: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ from processes import cube as cubes
 from processes import times
 from processes.blocks import is_lazy
 from processes.callback import Callback, LabeledArray
-from processes.errors import ProcessError, dimension_missing, parameter_invalid
-from processes.probe import decode, decoded_dtype
+from processes.errors import dimension_missing, parameter_invalid
+from processes.probe import cube_answer, decode, decoded_dtype
 from processes.registry import process
 
 _DURATION = re.compile(
@@ -156,16 +156,7 @@ class _Windows:
             if self.crs is not None:
                 part = part.assign_coords(spatial_ref=self.crs)
             answer = self.callback(data=part, context=self.context)
-        if isinstance(answer, xr.DataArray) and set(answer.dims) == set(self.windows):
-            answer = answer.transpose(*self.windows)
-        values = np.asarray(getattr(answer, "values", answer))
-        if values.shape != window.shape:
-            raise ProcessError(
-                "DataCubePropertiesImmutable",
-                f"The callback was given {window.shape} cells along {list(self.windows)} and returned {values.shape}; "
-                "dimensions and their sizes must stay.",
-            )
-        return values
+        return cube_answer(answer, list(self.windows), window.shape)
 
 
 def _continued(labels: np.ndarray, start: int, count: int) -> np.ndarray:

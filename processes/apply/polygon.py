@@ -18,6 +18,7 @@ from processes.callback import Callback
 from processes.errors import ProcessError
 from processes.geometries import pixels_inside, polygons
 from processes.mask.mask import replace_where
+from processes.probe import cube_answer
 from processes.registry import process
 
 
@@ -123,16 +124,7 @@ class _Part:
         inside = pixels_inside([self.geometry], self.geobox)
         part = xr.DataArray(block, dims=self.dims, coords=self.coords, attrs=self.attrs)
         part = replace_where(part, xr.DataArray(~inside, dims=self.dims[-2:]), self.mask_value)
-        answer = self.callback(data=part, context=self.context)
-        if isinstance(answer, xr.DataArray) and set(answer.dims) == set(self.dims):
-            answer = answer.transpose(*self.dims)
-        values = np.asarray(getattr(answer, "values", answer))
-        if values.shape != block.shape:
-            raise ProcessError(
-                "DataCubePropertiesImmutable",
-                f"The callback was given {block.shape} cells along {list(self.dims)} and returned {values.shape}; "
-                "dimensions and their sizes must stay.",
-            )
+        values = cube_answer(self.callback(data=part, context=self.context), self.dims, block.shape)
         return values.astype(self.dtype, copy=False)
 
     def paste(self, into: np.ndarray, values: np.ndarray, row: int, col: int) -> None:

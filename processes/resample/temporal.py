@@ -10,7 +10,7 @@ import xarray as xr
 
 from processes import cube as cubes
 from processes import times
-from processes.blocks import map_blocks
+from processes.along import map_along
 from processes.demand import EVERYTHING, Demand
 from processes.errors import ProcessError, dimension_missing
 from processes.probe import decode, decoded_dtype
@@ -84,10 +84,7 @@ def _resampled(data: xr.DataArray, target: xr.DataArray, name: str, valid_within
                     break
         return out
 
-    hidden = "__times__"
-    result = map_blocks(on_block, data, core=[name], out_core={hidden: len(wanted)}, dtype=dtype)
-    result = result.drop_vars(name, errors="ignore").rename({hidden: name}).transpose(*data.dims)
-    result = cubes.like(result.assign_coords({name: coordinate}), data, dims={name: cubes.TEMPORAL})
+    result = map_along(on_block, data, name, coordinate, cubes.TEMPORAL, dtype)
     if decoded_dtype(result) != result.dtype and not keeps:
         result.attrs.pop("nodata", None)
     return result
