@@ -1,6 +1,6 @@
 """The raster cube: an `xarray.DataArray` whose dimension types, nodata and CRS are explicit.
 
-Conventions (see also ``processes/README.md``)
+Conventions
 
 - Dims are named ``t, bands, y, x`` when loaded and may be renamed by the user; their types live in
   ``attrs["dims"]``: ``{name: "temporal" | "bands" | "spatial:x" | "spatial:y" | "other"}``. `kind_of`, `dim_of` read them.
@@ -220,6 +220,16 @@ def spatial_coords(geobox: GeoBox) -> tuple[np.ndarray, np.ndarray]:
     """Pixel-centre coordinates (ys, xs), float64, of a north-up grid."""
     a = geobox.affine
     return a.f + (np.arange(geobox.shape[0]) + 0.5) * a.e, a.c + (np.arange(geobox.shape[1]) + 0.5) * a.a
+
+
+def north_up(data: xr.DataArray, y: str, x: str) -> xr.DataArray:
+    """The same cube with y falling and x rising, as rasters are."""
+    turn = {}
+    for name, falling in ((y, True), (x, False)):
+        values = labels(data, name)
+        if len(values) > 1 and (values[-1] < values[0]) != falling:
+            turn[name] = slice(None, None, -1)
+    return like(data.isel(turn), data) if turn else data
 
 
 def like(result: xr.DataArray, source: xr.DataArray, **attrs: Any) -> xr.DataArray:

@@ -144,16 +144,6 @@ def spatial_of(data: xr.DataArray, others: tuple[str, str], what: str) -> tuple[
     return y, x
 
 
-def upright(data: xr.DataArray, y: str, x: str) -> xr.DataArray:
-    """The same cube with y falling and x rising, as rasters are."""
-    turn = {}
-    for name, falling in ((y, True), (x, False)):
-        values = cubes.labels(data, name)
-        if len(values) > 1 and (values[-1] < values[0]) != falling:
-            turn[name] = slice(None, None, -1)
-    return cubes.like(data.isel(turn), data) if turn else data
-
-
 def token_of(data: xr.DataArray) -> tuple[Any, ...]:
     """Equal for cubes of the same blocks with the same labels: a process that changes a cube makes another."""
     place = [(d, data.sizes[d], str(data.coords[d].values[:1])) for d in map(str, data.dims) if d in data.coords]

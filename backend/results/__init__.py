@@ -39,20 +39,9 @@ def formats() -> dict[str, Any]:
     return {"input": input_formats(), "output": {name: found[name].to_json() for name in sorted(found)}}
 
 
-def write(
-    saves: Sequence[SaveResult],
-    out: Path,
-    *,
-    threads: int = 2,
-    scheduler: str = "threads",
-    memory_limit: int = 4 << 30,
-    on_progress: Callable[[float], None] | None = None,
-) -> list[Asset]:
+def write(saves: Sequence[SaveResult], out: Path, **options: Any) -> list[Asset]:
     """`write_groups`, as one list: one `Asset` per file, in the order of ``saves``, then of time."""
-    groups = write_groups(
-        saves, out, threads=threads, scheduler=scheduler, memory_limit=memory_limit, on_progress=on_progress
-    )
-    return [asset for group in groups for asset in group]
+    return [asset for group in write_groups(saves, out, **options) for asset in group]
 
 
 def write_groups(

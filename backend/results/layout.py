@@ -15,7 +15,7 @@ import xarray as xr
 
 from backend.results.describe import text
 from backend.results.format import unsuitable
-from backend.results.raster import fill, north_up, storable
+from backend.results.raster import fill, storable, upright
 from backend.results.tiles import Statistics, Store, Tiles
 from processes import cube as cubes
 
@@ -107,10 +107,7 @@ def layout(data: Any, format_name: str) -> Layout:
     y, x, band = (cubes.dim_of(data, kind) for kind in (cubes.Y, cubes.X, cubes.BANDS))
     kept = storable(data, format_name)
     if y is not None and x is not None:
-        kept = north_up(kept, y, x)
-        order = [str(d) for d in kept.dims if d not in (y, x)] + [y, x]
-        if list(kept.dims) != order:
-            kept = cubes.like(kept.transpose(*order), kept)
+        kept = upright(kept, y, x)
     dims = tuple(str(d) for d in kept.dims if d != band)
     shape = tuple(int(kept.sizes[d]) for d in dims)
     tiled = y is not None and x is not None

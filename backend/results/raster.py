@@ -78,22 +78,14 @@ def raster(data: Any, format_name: str) -> Raster:
                 "Reduce or drop it, or save the cube as netCDF or Zarr.",
             )
     kept = cubes.like(data.isel(dict.fromkeys(others, 0), drop=True), data) if others else data
-    kept = north_up(kept, y, x)
-    order = [str(d) for d in kept.dims if d not in (y, x)] + [y, x]
-    if list(kept.dims) != order:
-        kept = cubes.like(kept.transpose(*order), kept)
-    kept = storable(kept, format_name)
+    kept = storable(upright(kept, y, x), format_name)
     return Raster(kept, time, band, y, x, fill(kept))
 
 
-def north_up(data: xr.DataArray, y: str, x: str) -> xr.DataArray:
-    """The same cube with y falling and x rising."""
-    turn = {}
-    for name, falling in ((y, True), (x, False)):
-        values = cubes.labels(data, name)
-        if len(values) > 1 and (values[-1] < values[0]) != falling:
-            turn[name] = slice(None, None, -1)
-    return cubes.like(data.isel(turn), data) if turn else data
+def upright(data: xr.DataArray, y: str, x: str) -> xr.DataArray:
+    """The same cube north-up, rows and columns last."""
+    turned = cubes.north_up(data, y, x)
+    return cubes.like(turned.transpose(..., y, x), turned)
 
 
 def storable(data: xr.DataArray, format_name: str) -> xr.DataArray:

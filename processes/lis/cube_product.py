@@ -30,7 +30,7 @@ from processes.lis.product import (
     product_name,
     raster_env,
 )
-from processes.products import dates_of, named_bands, record_at, records_of, spatial_of, tile_name, unsuitable, upright
+from processes.products import dates_of, named_bands, record_at, records_of, spatial_of, tile_name, unsuitable
 
 WHAT = "LIS snow product"
 BLOCK = 512  # pixels: tiles of the rasters
@@ -71,7 +71,7 @@ class SnowProducts:
         band = named_bands(data, BANDS, WHAT, "lis_snow")
         time, self.dates = dates_of(data, WHAT)
         y, x = spatial_of(data, (time, band), WHAT)
-        data = upright(data, y, x)
+        data = cubes.north_up(data, y, x)
         self.data, self.folder, self.tile = data, folder, tile_name(data, tile, WHAT)
         self.grid: GeoBox = cubes.geobox_of(data)
         picked = [[str(v) for v in cubes.labels(data, band)].index(b) for b in BANDS]

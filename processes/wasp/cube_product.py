@@ -30,7 +30,6 @@ from processes.products import (
     spatial_of,
     tile_name,
     unsuitable,
-    upright,
 )
 from processes.wasp.chain import CACHE_BYTES, options_of
 from processes.wasp.composite import EPOCH, Options, Result
@@ -81,7 +80,7 @@ class SynthesisProducts:
             raise unsuitable(WHAT, f"the cube has no reflectance band (B02 ...); it has {', '.join(held[:20])}.")
         time, labels = dates_of(data, WHAT)
         y, x = spatial_of(data, (time, band), WHAT)
-        data = upright(data, y, x)
+        data = cubes.north_up(data, y, x)
         self.data, self.folder, self.tile = data, folder, tile_name(data, tile, WHAT)
         grid = cubes.geobox_of(data)
         self.group, self.pixels = Group("R1", grid, self.bands), int(np.prod(grid.shape))
