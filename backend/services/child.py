@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from backend.services.layer import Layer
 
 LAYERS = 32  # kept at once; a forgotten one is planned again
+UNPACKED = 256 << 20  # bytes of unpacked blocks of files kept at most, and the share of the memory they may take
+SHARE = 8
 ENTRIES = 20  # log entries kept of one request: a graph that logs does so for every block
 
 
@@ -38,11 +40,18 @@ class Painters:
         from backend.results.format import all_formats
         from backend.services import layer  # noqa: F401  (the point is the import)
         from backend.store.db import Database
+        from processes.load.read import GDAL_OPTIONS
         from processes.registry import processes
 
         processes()
         all_formats()
         rehearse()
+        self.memory = settings.memory_limit // settings.tile_slots
+        kept = min(self.memory // SHARE, UNPACKED)
+        self.memory -= kept
+        # GDAL keeps the blocks it has unpacked: each is looked at by several neighbours. (A number is bytes here; that of
+        # the readers of whole tiles, who look at a block once, keeps none.)
+        GDAL_OPTIONS["GDAL_CACHEMAX"] = kept
         # one block at a time: blocks are drawn side by side in several processes. The function, not its name: to look a
         # name up dask imports all of distributed
         dask.config.set(scheduler=dask.local.get_sync)
@@ -84,7 +93,7 @@ class Painters:
         settings = self.settings
         if spec is not None and key not in self._layers:
             env = self.environments.env(spec.user_id)
-            limits = Limits(settings.memory_limit // settings.tile_slots, 1, settings.skip_unreadable)
+            limits = Limits(self.memory, 1, settings.skip_unreadable)
             self._layers[key] = Layer(
                 spec, replace(env, limits=limits), max_nodes=settings.max_nodes, max_pixels=settings.tile_max_pixels
             )

@@ -19,6 +19,7 @@ from backend.graph.run import execute
 from backend.services.layer import Layer
 from backend.services.mercator import Block, Tile, range_of, resolution
 from backend.services.messages import About, Encoding
+from processes.load.read import GDAL_OPTIONS
 from tests.unit.backend.services.conftest import (
     COLLECTION,
     CRS,
@@ -181,6 +182,41 @@ def test_neighbours_make_one_picture(layer: Any, tmp_path: Path, catalogue: Any)
     seams = np.zeros(mosaic.shape, bool)
     seams[:, 255::256] = seams[:, 256::256] = seams[255::256] = seams[256::256] = True
     assert different[seams].mean() < 4e-3
+
+
+@pytest.mark.parametrize("zoom", [NATIVE, NATIVE - 2])
+def test_kept_blocks_of_files_change_no_tile(layer: Any, zoom: int, monkeypatch: Any) -> None:
+    """GDAL with and without a memory for the blocks it has unpacked; drawn again from that memory."""
+    shown = layer(RED, min=0, max=9973)
+    about = shown.about()
+
+    def drawn() -> list[list[bytes | None]]:
+        return [shown.draw(b, about, None, PNG) for b in blocks(about, zoom)[:6]]
+
+    monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64)
+    wanted = drawn()
+    assert sum(image is not None for images in wanted for image in images) > 3
+    monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64 << 20)
+    assert drawn() == wanted and drawn() == wanted
+
+
+def test_a_file_that_changes_is_read_again(layer: Any, files: Path, catalogue: Any, monkeypatch: Any) -> None:
+    """Also by a process that keeps blocks and open files: it looks at the time of the last change."""
+    monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64 << 20)
+    shown = layer(RED, min=0, max=9973)
+    about = shown.about()
+    block = middle(about, NATIVE)
+    before = values(shown, block.grid, about)
+    path = files / "B04_0.tif"
+    original = path.read_bytes()
+    try:
+        with rasterio.open(path, "r+") as file:
+            file.write(np.full(file.shape, 4321, "i2"), 1)
+        after = values(shown, block.grid, about)
+    finally:
+        path.write_bytes(original)
+    assert (after == np.float32(4321)).all() and not (before == np.float32(4321)).all()
+    assert (values(shown, block.grid, about) == before).all()
 
 
 def test_double_resolution_shows_the_same_area(layer: Any, archive: Any) -> None:

@@ -12,9 +12,11 @@ from backend.errors import OpenEOError
 from backend.jobs.messages import Broken, Failed
 from backend.jobs.process import Died
 from backend.services import pool as module
+from backend.services.child import SHARE, UNPACKED, Painters
 from backend.services.messages import About, AboutRequest, Found, Spec, Unknown
 from backend.services.pool import TilePool
 from backend.settings import Settings
+from processes.load.read import GDAL_OPTIONS
 
 FOUND = Found(About((0, 0, 1, 1), 1.0, (0.0,), (1.0,)))
 SPEC = Spec("key", {"process_graph": {}}, {}, "user", {})
@@ -108,3 +110,13 @@ def test_no_slot(pool: Any, monkeypatch: Any) -> None:
     with pytest.raises(OpenEOError) as caught:
         made.ask(AboutRequest("key"), SPEC)
     assert (caught.value.code, caught.value.status) == ("InfrastructureBusy", 503)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(1 << 30, (1 << 29) // SHARE), (64 << 30, UNPACKED)])
+def test_blocks_kept_are_part_of_the_memory(tmp_path: Path, limit: int, kept: int, monkeypatch: Any) -> None:
+    monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64)
+    monkeypatch.setattr("dask.config.set", lambda **_: None)
+    settings = Settings(_env_file=None, data_dir=tmp_path, tile_slots=2, memory_limit=limit)  # type: ignore[call-arg]
+    painters = Painters(settings)
+    assert GDAL_OPTIONS["GDAL_CACHEMAX"] == kept
+    assert painters.memory + kept == limit // 2
