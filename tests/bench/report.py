@@ -29,11 +29,21 @@ def archive_of(spec: dict[str, Any]) -> str:
     return f"{plan['size']} x {plan['size']} pixels of 10 m, {plan['dates']} dates, int16 {plan['compression']} (predictor 2, 512 blocks, overviews)"
 
 
-def ratios(result: dict[str, Any]) -> tuple[float | None, float | None]:
-    """(ours / decode, odc-stac / ours) in CPU seconds; None where one was not measured."""
+def ratios(result: dict[str, Any]) -> dict[str, float | None]:
+    """Ours to decode, and odc-stac (chunks of 2048 and of 512 pixels) to ours, in CPU seconds; None: not measured."""
     cpu = {n: m["cpu"] for n, m in result["medians"].items()}
-    ours, decode, odc = (cpu.get(n) for n in ("ours", "decode", "odc-stac+xarray"))
-    return (ours / decode if ours and decode else None), (odc / ours if odc and ours else None)
+
+    def ratio(a: str, b: str) -> float | None:
+        return cpu[a] / cpu[b] if a in cpu and b in cpu else None
+
+    return {
+        "ratio_to_decode": ratio("ours", "decode"),
+        "ratio_to_odcstac": ratio("odc-stac+xarray", "ours"),
+        "ratio_to_odcstac_512": ratio("odc-stac, chunks 512", "ours"),
+    }
+
+
+RATIOS = ("ratio_to_decode", "ratio_to_odcstac", "ratio_to_odcstac_512")
 
 
 def seconds(value: float) -> str:
@@ -75,14 +85,18 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
     """How far two results lie apart, and where only one has a value."""
     if ours.shape != theirs.shape:
         return f"another shape: {theirs.shape}, ours {ours.shape}"
-    a, b = np.asarray(ours, "f8"), np.asarray(theirs, "f8")
-    holes = int((np.isnan(a) != np.isnan(b)).sum())
-    both = ~np.isnan(a) & ~np.isnan(b)
-    if not both.any():
+    holes, common, differing, most = 0, 0, 0, 0.0
+    for k in np.ndindex(ours.shape[: max(ours.ndim - 2, 0)]):  # plane by plane: a whole tile would not fit in memory
+        a, b = np.asarray(ours[k], "f8"), np.asarray(theirs[k], "f8")
+        holes += int((np.isnan(a) != np.isnan(b)).sum())
+        both = ~np.isnan(a) & ~np.isnan(b)
+        with np.errstate(invalid="ignore"):  # infinities that are equal lie nothing apart
+            apart = np.where(a[both] == b[both], 0.0, np.abs(a[both] - b[both]))
+        common, differing = common + apart.size, differing + int((apart > 1e-6).sum())
+        most = max(most, float(apart.max(initial=0)))
+    if not common:
         return "no common value"
-    with np.errstate(invalid="ignore"):  # infinities that are equal lie nothing apart
-        apart = np.where(a[both] == b[both], 0.0, np.abs(a[both] - b[both]))
-    text = "identical" if not apart.any() else f"max {apart.max():.1g}, differing {np.mean(apart > 1e-6):.1%}"
+    text = "identical" if not most else f"max {most:.1g}, differing {differing / common:.1%}"
     return text + (f"; {holes} values where only one has any" if holes else "")
 
 
@@ -120,12 +134,9 @@ def write(passes: Sequence[dict[str, Any]], elsewhere: Sequence[dict[str, Any]],
     (docs / "assets" / "performance.json").write_text(json.dumps(data, indent=1) + "\n")
     lines = [f"`{command}` on {data['machine']}.", "", "![CPU seconds relative to decoding](../assets/performance.svg)", "",
              "All figures as [JSON](../assets/performance.json).", ""]  # fmt: skip
-    lines += markdown(["", "archive", "ratio_to_decode", "ratio_to_odcstac"], _summary(passes), left=(0, 1))
+    lines += markdown(["", "archive", *RATIOS], _summary(passes), left=(0, 1))
     for one in passes:
-        lines += ["", f"### {one['archive']}", ""]
-        for result in one["results"]:
-            lines += [f"**{result['workload']}** {result['title']}", ""]
-            lines += [*markdown(COLUMNS, rows(result), left=(0, len(COLUMNS) - 1)), ""]
+        lines += ["", f"### {one['archive']}", "", *_tables(one)]
     lines += ["### Chains, map tiles and kernels", ""]
     lines += markdown(["", "what", "figures", "command"], [_other_row(o) for o in elsewhere], left=(0, 1, 2, 3))
     versions = {n: v for r in results for n, v in r["versions"].items()}
@@ -133,12 +144,26 @@ def write(passes: Sequence[dict[str, Any]], elsewhere: Sequence[dict[str, Any]],
     replace_block(docs / "explanation" / "performance.md", "measured", [*lines, "", f"Versions: {told}."])
 
 
+def write_tile(one: dict[str, Any], docs: Path, command: str) -> None:
+    """The part on a whole tile of ``docs/explanation/performance.md``."""
+    lines = [f"`{command}` on {machine()}.", "", *markdown(["", "archive", *RATIOS], _summary([one]), left=(0, 1)), ""]
+    replace_block(docs / "explanation" / "performance.md", "tile", [*lines, *_tables(one)])
+
+
+def _tables(one: dict[str, Any]) -> list[str]:
+    lines = []
+    for result in one["results"]:
+        lines += [f"**{result['workload']}** {result['title']}", ""]
+        lines += [*markdown(COLUMNS, rows(result), left=(0, len(COLUMNS) - 1)), ""]
+    return lines
+
+
 def _summary(passes: Sequence[dict[str, Any]]) -> list[list[str]]:
     out = []
     for one in passes:
         for result in one["results"]:
             if result["workload"] != "W4":
-                told = (f"{v:.2f}" if v else "-" for v in ratios(result))
+                told = (f"{v:.2f}" if v else "-" for v in ratios(result).values())
                 out.append([result["workload"], one["archive"], *told])
     return out
 

@@ -78,6 +78,8 @@ def answer(peer: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     path = Path(sys.argv[1]).resolve()
+    if limit := int(os.environ.get("BENCH_MEMORY", "0")):
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     # answers go to the real standard output; whatever libraries print goes to standard error
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

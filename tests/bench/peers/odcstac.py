@@ -65,9 +65,9 @@ def _monthly(spec, out, **options):
     means.drop_encoding().to_netcdf(out / "w2.nc")
 
 
-def _zonal(spec, out):
+def _zonal(spec, out, **options):
     """odc-geo's way: crop the lazy cube by each polygon, take the mean, compute all of them at once."""
-    data = _load(spec, spec["w3_bands"])
+    data = _load(spec, spec["w3_bands"], **options)
     cube = xr.Dataset({b: _reflectance(data[b], spec) for b in spec["w3_bands"]})
     means = []
     for ring in spec["polygons"]:
