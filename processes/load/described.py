@@ -14,6 +14,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from rasterio.errors import RasterioError
 
 from processes import cube as cubes
 from processes import times
@@ -22,6 +23,7 @@ from processes.errors import ProcessError
 from processes.extents import box_in
 from processes.filter.labels import filter_bands, filter_temporal
 from processes.filter.spatial import filter_bbox
+from processes.load import guard
 from processes.load.rasters import HDF5_MAGIC, crs_of
 
 PLAIN = ("spatial", "temporal", "bands")
@@ -59,9 +61,11 @@ def whole_file(documents: Sequence[Mapping[str, Any]], dims: Mapping[str, Any]) 
 def open_described(path: Path, dims: Mapping[str, Any], derived_from: Sequence[str] = ()) -> xr.DataArray:
     """The lazy cube of a netCDF file or zipped Zarr store. Raises ``StorageFailure`` saying what is wrong with it."""
     try:
+        if guard.is_fragile(str(path)):
+            guard.check(str(path))
         data = _dataset(path)
         return _cube(data, dims, derived_from)
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, RasterioError) as error:
         raise ProcessError("StorageFailure", f"'{path.name}' cannot be read as a cube: {error}.", file=path.name) from error  # fmt: skip
 
 

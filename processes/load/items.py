@@ -15,8 +15,9 @@ from odc.geo.geobox import GeoBox
 from processes.errors import ProcessError
 
 INTEGER_KINDS = ("class", "mask")
-# Formats that hold their own pixels; a file that points to others could name what its sender may not read.
-PIXEL_DRIVERS = ["GTiff", "JP2OpenJPEG", "netCDF", "HDF5", "HDF5Image", "PNG", "JPEG"]
+# Formats that hold their own pixels; a file that points to others could name what its sender may not read. HDF5 and netCDF
+# do too, but are read by a process of their own.
+PIXEL_DRIVERS = ["GTiff", "JP2OpenJPEG", "PNG", "JPEG"]
 MASK_NODATA = 255
 
 
@@ -115,14 +116,18 @@ def grid(crs: str, height: int, width: int, transform: tuple[float, ...]) -> Geo
 
 def open_raster(href: str, *, own: bool | None = None, level: int | None = None) -> Any:
     """The raster, or its overview ``level``, open for reading: of any format in the archive (``own``), of
-    `PIXEL_DRIVERS` from the web."""
+    `PIXEL_DRIVERS` from the web. HDF5 and netCDF as a `processes.load.guard.GuardedRaster`."""
     import rasterio
+
+    from processes.load import guard
 
     options = {} if level is None else {"overview_level": level}
     if href.startswith(("http://", "https://")):
         from processes.load.remote import open_remote
 
         return open_remote(href, **options)
+    if level is None and (guard.is_named(href) or (own is False and guard.is_fragile(href))):
+        return guard.GuardedRaster(href)
     if own is not False:
         return rasterio.open(href, **options)
     with rasterio.Env():

@@ -144,10 +144,18 @@ def _bounds(found: Header) -> tuple[float, float, float, float]:
 
 
 def items_of_netcdf(path: Path, id: str, *, hdf5: bool = True) -> list[pystac.Item]:
-    """One item per temporal label of a netCDF file with variables over (t, y, x) or (y, x).
+    """One item per temporal label of a netCDF file with variables over (t, y, x) or (y, x). Raises ``StorageFailure``."""
+    from processes.load import guard
 
-    Raises ``StorageFailure``.
-    """
+    try:
+        found = guard.ask(str(path), "netcdf_items", path=str(path), id=id, hdf5=hdf5)
+    except rasterio.errors.RasterioError as error:
+        raise _unusable(path.name, f"it cannot be read as netCDF ({error})") from error
+    return [pystac.Item.from_dict(item) for item in found]
+
+
+def read_netcdf(path: Path, id: str, *, hdf5: bool = True) -> list[pystac.Item]:
+    """As `items_of_netcdf`, read in this process, which a damaged file can crash."""
     import xarray as xr
 
     try:

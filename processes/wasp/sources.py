@@ -19,6 +19,7 @@ from rasterio.windows import Window
 from processes.env import Env
 from processes.errors import ProcessError
 from processes.load.angles import read_grids
+from processes.load.guard import open_checked
 from processes.load.items import Band, item_bands
 from processes.load.read import decode
 from processes.wasp.angle_grids import NodeAngles
@@ -214,7 +215,7 @@ class Reader:
         held = self._local.__dict__.setdefault("held", {})
         key = (band.href, smooth)
         if key not in held:
-            source = rasterio.open(band.href)
+            source = open_checked(band.href)
             self._opened.append(source)
             if band.geobox.shape != self.grid.shape or not band.geobox.affine.almost_equals(self.grid.affine, 1e-6):
                 source = WarpedVRT(
