@@ -12,7 +12,6 @@ from affine import Affine
 
 from backend.catalogue.index import Catalogue
 from backend.store.db import Database
-from tests.postgres import binaries, postgres
 
 WriteRaster = Callable[..., Path]
 TEN, TWENTY = ("B2", "B3", "B4", "B8"), ("B5", "B6", "B7", "B8A", "B11", "B12")
@@ -24,26 +23,10 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
         yield opened
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed (.ci/system-packages installs it)")
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalogue]:
+@pytest.fixture
+def either(empty: Database) -> Catalogue:
     """A catalogue on each database."""
-    if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
-    else:
-        database = Database(request.getfixturevalue("postgres_url"))
-        with database.engine.begin() as connection:
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-            connection.exec_driver_sql("CREATE SCHEMA public")
-    with Catalogue(database) as opened:
-        yield opened
+    return Catalogue(empty)
 
 
 def write_raster(

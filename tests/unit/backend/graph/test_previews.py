@@ -18,8 +18,7 @@ from backend.graph.plan import restricted
 from backend.graph.run import execute, prepare
 from processes.demand import Demand, View
 from processes.env import Env, Limits
-from processes.load import read
-from tests.unit.processes.load.conftest import MemoryCatalogue, make_item, write_raster
+from tests.unit.processes.load.conftest import MemoryCatalogue, levels_read, make_item, write_raster
 
 CRS, LEFT, TOP = "EPSG:32631", 600000.0, 4900020.0
 
@@ -76,15 +75,7 @@ def env(files: dict[str, str], tmp_path: Path) -> Env:
 
 @pytest.fixture
 def levels(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    seen: list[int | None] = []
-    real = read.read_window
-
-    def spy(band: Any, window: Any, level: int | None = None) -> np.ndarray:
-        seen.append(level)
-        return real(band, window, level)
-
-    monkeypatch.setattr(read, "read_window", spy)
-    return seen
+    return levels_read(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from processes.errors import ProcessError
 from processes.external.run_udf import run_udf
 from tests.unit.processes.cubes.samples import Make, box, building, computed, geojson, values
 from tests.unit.processes.external.toy import Toy
+from tests.unit.processes.folder import Folder
 
 NUMPY, CHUNKED = Make(), Make("everything")
 BOTH = pytest.mark.parametrize("make", [NUMPY, CHUNKED], ids=["numpy", "chunked"])
@@ -33,21 +34,9 @@ TWO = "def apply(data, context):\n    return np.stack([data.min(axis=0), data.ma
 CENTRED = "def apply(data, context):\n    return data - data.mean()\n"
 
 
-class Uploaded:
-    """`processes.env.Files` of one folder."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def path(self, name: str) -> Path:
-        if not (self.folder / name).is_file():
-            raise ProcessError("FileNotFound", f"File '{name}' does not exist.")
-        return self.folder / name
-
-
 @pytest.fixture
 def env(tmp_path: Path) -> Env:
-    return Env(udf=Toy(), files=Uploaded(tmp_path))
+    return Env(udf=Toy(), files=Folder(tmp_path))
 
 
 def udf(code: Any, parameter: str = "data", runtime: str = "Toy", **more: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shapely.geometry import box, mapping
 
 from processes.errors import ProcessError
 from processes.extents import transformer
+from processes.load import read
 
 
 class MemoryCatalogue:
@@ -108,3 +109,16 @@ def make_item(id: str, when: str, files: dict[str, tuple[str, list[dict[str, Any
 @pytest.fixture
 def memory_catalogue():
     return MemoryCatalogue
+
+
+def levels_read(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """Which overviews are read from now on (None: the pixels themselves)."""
+    seen: list[int | None] = []
+    real = read.read_window
+
+    def spy(band: Any, window: Any, level: int | None = None) -> np.ndarray:
+        seen.append(level)
+        return real(band, window, level)
+
+    monkeypatch.setattr(read, "read_window", spy)
+    return seen

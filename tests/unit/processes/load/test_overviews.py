@@ -16,10 +16,9 @@ from rasterio.enums import Resampling
 from processes import cube as cubes
 from processes.demand import Demand, View, carried
 from processes.env import Env
-from processes.load import read
 from processes.load.load_collection import load_collection
 from processes.resample.spatial import resample_spatial
-from tests.unit.processes.load.conftest import make_item, write_raster
+from tests.unit.processes.load.conftest import levels_read, make_item, write_raster
 
 STEP, LEFT, TOP, CRS = 10.0, 600000.0, 4900020.0, "EPSG:32631"
 RISE = 16
@@ -54,15 +53,7 @@ def jp2(path: Path, pixels: np.ndarray) -> str:
 @pytest.fixture
 def levels(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """Which overviews are read (None: the pixels themselves)."""
-    seen: list[int | None] = []
-    real = read.read_window
-
-    def spy(band: Any, window: Any, level: int | None = None) -> np.ndarray:
-        seen.append(level)
-        return real(band, window, level)
-
-    monkeypatch.setattr(read, "read_window", spy)
-    return seen
+    return levels_read(monkeypatch)
 
 
 def looked_at(memory_catalogue: Any, href: str, view: View | None, bands: Any = RED, **arguments: Any) -> Any:

@@ -20,21 +20,12 @@ from processes.load.load_files import load_uploaded_files, load_url
 from processes.save.save_result import SaveResult
 from processes.vector.cube import crs_of, geometries_of, properties_of
 from tests.unit.processes.cubes.samples import Make, values
+from tests.unit.processes.folder import Folder
 from tests.unit.processes.load_stac.server import Site, raster
 
 FRAME = gpd.GeoDataFrame(
     {"name": ["a", None], "n": [1, 2]}, geometry=[shapely.Point(600000, 4800000), shapely.box(6e5, 48e5, 6.1e5, 48.1e5)], crs=32631
 )  # fmt: skip
-
-
-class Folder:
-    def __init__(self, path: Path):
-        self.folder = path
-
-    def path(self, name: str) -> Path:
-        if not (self.folder / name).is_file():
-            raise ProcessError("FileNotFound", f"File '{name}' does not exist.")
-        return self.folder / name
 
 
 @pytest.fixture

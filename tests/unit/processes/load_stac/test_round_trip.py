@@ -124,6 +124,15 @@ def same(got: xr.DataArray, data: xr.DataArray) -> None:
     np.testing.assert_array_equal(got.compute(scheduler="sync").values, data.compute(scheduler="sync").values)
 
 
+def published(data: xr.DataArray, format: str, site: Site) -> str:
+    """Address of the results of a job that wrote ``data``."""
+    document, items = documents(data, format, site.folder / "job", site.url("/job"))
+    site["/job/results"] = document
+    for entry in items:
+        site[f"/job/items/{entry['id']}.json"] = entry
+    return site.url("/job/results?signature=abc")
+
+
 def spatial_last(data: xr.DataArray) -> xr.DataArray:
     """As files have it: y and x last."""
     last = [d for d in ("y", "x") if d in data.dims]
@@ -134,11 +143,7 @@ def spatial_last(data: xr.DataArray) -> xr.DataArray:
 @pytest.mark.parametrize("make", FURTHER, ids=lambda c: c.__name__)
 def test_results_with_further_dimensions_or_without_place(make: Any, format: str, site: Site, env: Env) -> None:
     data = make()
-    document, items = documents(data, format, site.folder / "job", site.url("/job"))
-    site["/job/results"] = document
-    for entry in items:
-        site[f"/job/items/{entry['id']}.json"] = entry
-    got = load_stac(site.url("/job/results?signature=abc"), env=env)
+    got = load_stac(published(data, format, site), env=env)
     assert isinstance(got.data, da.Array)
     same(got, spatial_last(data))
     by_id = load_result("j1", env=replace(Env(), results=Stored(data, format, site.folder / "other")))
@@ -179,11 +184,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", CASES, ids=lambda c: c.__name__)
 def test_result_by_signed_address(make: Any, format: str, site: Site, env: Env) -> None:
     data = make()
-    document, items = documents(data, format, site.folder / "job", site.url("/job"))
-    site["/job/results"] = document
-    for entry in items:
-        site[f"/job/items/{entry['id']}.json"] = entry
-    got = load_stac(site.url("/job/results?signature=abc"), env=env)
+    got = load_stac(published(data, format, site), env=env)
     assert isinstance(got.data, da.Array)
     same(got, data)
 

@@ -30,6 +30,7 @@ from processes.ml.train import fit_class_random_forest, fit_regr_random_forest, 
 from processes.reduce.dimension import reduce_dimension
 from processes.vector.cube import vector_cube
 from tests.unit.processes.cubes.samples import CHUNKINGS, Make, building, computed, values
+from tests.unit.processes.folder import Folder
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(300, 3)).astype("f4")
@@ -200,16 +201,8 @@ def test_ml_fit_takes_the_target_from_the_training_set() -> None:
         ml_fit(model, data, "other")
 
 
-class Place:
+class Place(Folder):
     """Files and job results in one folder."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def path(self, name: str) -> Path:
-        if not (self.folder / name).is_file():
-            raise ProcessError("FileNotFound", f"File '{name}' does not exist.")
-        return self.folder / name
 
     def result(self, job_id: str) -> Any:
         if job_id != "j1":
