@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, request, send_file
 
 from backend.api import parse
-from backend.api.links import pages
+from backend.api.listing import listing
 from backend.api.render import file, nothing, reply
 from backend.context import context
 from backend.files import FileSpace
@@ -16,12 +16,7 @@ blueprint = Blueprint("files", __name__)
 
 @blueprint.get("/files")
 def list_files() -> Response:
-    user = parse.user()
-    page = parse.page()
-    with context().database.session(read_only=True) as session:
-        found = files.files(session, user.id, limit=page.limit, offset=page.offset)
-        total = files.total(session, user.id)
-    return reply({"files": [file(row) for row in found], "links": pages(page, total)})
+    return listing("files", files.files, files.total, file)
 
 
 @blueprint.get("/files/<path:path>")

@@ -8,7 +8,8 @@ from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from backend.api import parse
-from backend.api.links import pages, url
+from backend.api.links import url
+from backend.api.listing import listing
 from backend.api.logs import log_reply
 from backend.api.render import job as render_job
 from backend.api.render import job_summary, nothing, reply
@@ -24,12 +25,7 @@ OURS = ("id", "status", "progress", "created", "updated", "queued", "started", "
 
 @blueprint.get("/jobs")
 def list_jobs() -> Response:
-    user = parse.user()
-    page = parse.page()
-    with context().database.session(read_only=True) as session:
-        found = jobs.jobs(session, user.id, limit=page.limit, offset=page.offset)
-        total = jobs.total(session, user.id)
-    return reply({"jobs": [job_summary(j) for j in found], "links": pages(page, total)})
+    return listing("jobs", jobs.jobs, jobs.total, job_summary)
 
 
 @blueprint.post("/jobs")

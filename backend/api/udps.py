@@ -7,7 +7,7 @@ import re
 from flask import Blueprint, Response
 
 from backend.api import parse
-from backend.api.links import pages
+from backend.api.listing import listing
 from backend.api.render import nothing, reply, udp, udp_summary
 from backend.context import context
 from backend.errors import OpenEOError
@@ -18,12 +18,7 @@ blueprint = Blueprint("udps", __name__)
 
 @blueprint.get("/process_graphs")
 def list_udps() -> Response:
-    user = parse.user()
-    page = parse.page()
-    with context().database.session(read_only=True) as session:
-        found = udps.udps(session, user.id, limit=page.limit, offset=page.offset)
-        total = udps.total(session, user.id)
-    return reply({"processes": [udp_summary(row) for row in found], "links": pages(page, total)})
+    return listing("processes", udps.udps, udps.total, udp_summary)
 
 
 @blueprint.get("/process_graphs/<process_graph_id>")
