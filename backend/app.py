@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from backend.announced import Announced
 from backend.api import (
     collections,
     credentials,
@@ -37,7 +36,6 @@ from backend.environment import Environments
 from backend.settings import Settings
 from backend.store.db import Database
 
-LOG = logging.getLogger("tuile.server")
 METADATA = frozenset({"root", "discovery", "collections", "processes", "formats"})
 
 
@@ -83,7 +81,7 @@ def create_app(
         offers=offers or _offers(settings),
         authenticator=Authenticator(database, Providers(settings.oidc_providers)),
         signer=Signer(secret_key(settings), settings.result_ttl),
-        process_specs=process_specs or _process_specs,
+        process_specs=process_specs or Announced(settings),
     )
     _register(app)
     middleware.install(app, metadata_blueprints=METADATA)
@@ -128,19 +126,6 @@ def _offers(settings: Settings) -> Offers:
     from backend.offers import Offers as Installed
 
     return Installed(settings)
-
-
-@cache
-def _process_specs() -> Mapping[str, dict[str, Any]]:
-    from processes.registry import processes as registered
-
-    specs = {}
-    for id, process in registered().items():
-        try:
-            specs[id] = process.spec
-        except (OSError, ValueError) as error:  # one broken plug-in must not hide all the others
-            LOG.error("process '%s' has no readable definition and is not announced: %s", id, error)
-    return specs
 
 
 Wsgi = Callable[..., Iterable[bytes]]

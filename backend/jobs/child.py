@@ -100,11 +100,13 @@ class Computer:
         import backend.catalogue.index
         import backend.environment
         import backend.graph.run  # noqa: F401  (the point of these is the import)
+        from backend.announced import Announced
         from backend.results.format import all_formats
         from processes.registry import processes
 
         processes()
         all_formats()
+        Announced(settings)()  # written down for the server, which has not imported them
         rehearse()
         self.settings, self.channel = settings, channel
 
