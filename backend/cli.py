@@ -39,7 +39,7 @@ class Lazy(click.Group):
 def main() -> None:
     """An openEO backend over the satellite tile archive you already have.
 
-    Settings come from TUILE_* environment variables; `tuile doctor` shows them and checks the installation.
+    Settings come from TUILE_* environment variables; `tuile doctor` checks the installation, with --settings it lists them.
     """
 
 

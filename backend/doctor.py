@@ -70,7 +70,7 @@ def _packages(_: Settings) -> Iterator[Finding]:
         if found not in requirement.specifier:
             wrong.append(f"{requirement.name} {found} is not {requirement.specifier}")
     yield Finding("error" if wrong else "ok", "packages", "; ".join(wrong) or f"tuile {version('tuile')}, all dependencies in range",
-                  "Run: pip install --upgrade tuile" if wrong else "")  # fmt: skip
+                  "Install Tuile again, in its folder: pip install ." if wrong else "")  # fmt: skip
 
 
 def _drivers(_: Settings) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ def store(
     except ImportError:
         raise ProcessError(
             "Internal",
-            "TUILE_DASK_SCHEDULER names a dask.distributed scheduler, but the package is missing: pip install 'tuile[distributed]'.",
+            "TUILE_DASK_SCHEDULER names a dask.distributed scheduler, but the package is missing: pip install distributed.",
         ) from None
     with _client(address) as client, ThreadPoolExecutor(threads) as pool:
         blocks, places = [], []

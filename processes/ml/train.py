@@ -107,7 +107,7 @@ def _sklearn(task: str) -> Any:
     except ImportError:
         raise ProcessError(
             "FeatureUnsupported",
-            "Training needs scikit-learn, which this service lacks; its operator installs it with 'pip install tuile[ml]'.",
+            "Training needs scikit-learn, which this service lacks; its operator installs it with 'pip install scikit-learn'.",
         ) from None
     return RandomForestClassifier if task == "classification" else RandomForestRegressor
 

@@ -126,7 +126,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ProcessError, match=r"pip install tuile\[ml\]"):
+    with pytest.raises(ProcessError, match="pip install scikit-learn"):
         fit_class_random_forest(predictors(), target(), "sqrt", 5)
     assert forest.predict(X.T).shape == (300,), "prediction needs no scikit-learn"
 
