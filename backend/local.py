@@ -34,7 +34,9 @@ def run_command(
 
     from backend.graph.run import execute
     from backend.settings import Settings
+    from processes import heap
 
+    heap.prepare()
     console = Console(stderr=True, quiet=quiet)
     settings = Settings()
     archives = [p.resolve() for p in archive or settings.archives]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # mallopt(3)
 KEPT = 64 << 20  # arrays up to this size come from memory that is kept
 SPARE = 4 * KEPT  # free memory at the end of the heap above which it goes back at once
 
@@ -28,7 +28,14 @@ def _libc() -> Any:
         return None
     libc.mallopt(_MMAP_THRESHOLD, KEPT)
     libc.mallopt(_TRIM_THRESHOLD, SPARE)
+    # arenas of threads end at 64 MiB and are unmapped when empty: two blocks of one thread would not fit in one
+    libc.mallopt(_ARENA_MAX, 1)
     return libc
+
+
+def prepare() -> None:
+    """Set the thresholds now: best called before a process that computes starts its first thread."""
+    _libc()
 
 
 @contextmanager

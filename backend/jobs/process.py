@@ -19,8 +19,11 @@ from backend.jobs.handover import environment
 from backend.jobs.messages import Log, Progress
 from backend.settings import Settings
 
-# One block per thread is what runs in parallel; libraries that start threads of their own only get in the way.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
+# One block per thread is what runs in parallel; libraries that start threads of their own only get in the way. One arena
+# of memory for all threads: see `processes.heap`.
+_DEFAULTS = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1"
+)
 CHILD = "backend.jobs.child"
 REQUESTS = 50  # synchronous requests a process serves before it is replaced
 POLL = 0.1  # seconds between looks at the clock while a request runs
@@ -56,7 +59,7 @@ class ComputeProcess:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**_ONE_THREAD, **os.environ, **environment(settings)},
+                env={**_DEFAULTS, **os.environ, **environment(settings)},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a group of its own, so that all it starts can be killed with it
             )

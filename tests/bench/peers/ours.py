@@ -15,6 +15,7 @@ from graphs import GRAPHS
 from backend.catalogue import open_catalogue
 from backend.graph.run import execute
 from backend.settings import Settings
+from processes import heap
 from processes.env import Env, Limits
 
 WORKLOADS = ("W1", "W2", "W3", "W4")
@@ -27,6 +28,7 @@ def versions():
 
 
 def prepare(spec):
+    heap.prepare()  # as the processes that compute do when they start
     products = Path(spec["products"])
     state = Path(tempfile.mkdtemp(prefix="tuile-bench-"))
     atexit.register(shutil.rmtree, state, ignore_errors=True)
