@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+import re
 import time
 import uuid
 
@@ -19,6 +20,7 @@ from processes.errors import ProcessError
 
 LOG = logging.getLogger("tuile.request")
 RETRY_AFTER = 5  # seconds a client is told to wait for a database that does not answer
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~-]+)(:\d{1,5})?")  # name or address, and port
 GZIP_MIN = 1024  # bytes below which compression is not worth it
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -49,6 +51,8 @@ def install(app: Flask, *, metadata_blueprints: frozenset[str]) -> None:
         # Also for unknown paths and without login: this runs before a missing route is noticed.
         if request.method == "OPTIONS":
             return Response(status=204)
+        if not HOST.fullmatch(request.host):  # links could not be made with it
+            raise OpenEOError("ContentInvalid", "The header 'Host' (or 'X-Forwarded-Host', '-Port') names no host.")
         if "\0" in request.path or any("\0" in v for v in request.args.values()):  # no database takes it
             raise OpenEOError("NotFound", "There is nothing at an address with the character U+0000.")
         return None

@@ -24,6 +24,7 @@ JSON_DEPTH = 250  # objects and arrays within each other: a callback in a callba
 # What no database and no UTF-8 response can hold: U+0000 and halves of surrogate pairs.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 ANY_DAY = ("", "..")
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def user() -> User:
@@ -245,13 +246,14 @@ def _instant(value: str) -> tuple[str, str]:
     """First instant of ``value`` and the first one after it: both ends of an OGC interval belong to it."""
     try:
         instant = datetime.fromisoformat(value)
-    except ValueError:
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=UTC)
+        instant = instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # overflow: the year 0 or 10000 in UTC
         raise _bad_datetime(value) from None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    instant = instant.astimezone(UTC)
     step = timedelta(days=1) if len(value) == 10 else timedelta(microseconds=1)
-    return tuple(i.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for i in (instant, instant + step))  # type: ignore[return-value]
+    after = instant + min(step, LAST - instant)
+    return tuple(i.isoformat(timespec="microseconds").replace("+00:00", "Z") for i in (instant, after))  # type: ignore[return-value]
 
 
 def _bad_datetime(value: str) -> OpenEOError:

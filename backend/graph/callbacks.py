@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from backend.errors import OpenEOError
+from backend.graph.misfits import FAULTS, misfit
 from backend.graph.parse import Graph, Node, parse
 from backend.graph.references import Scope, free_parameters, is_callback, is_reference, references_in, walk
 from backend.graph.validate import static_value
@@ -62,7 +64,7 @@ class Evaluator:
     def _branch(self, node: Node) -> str | None:
         """The branch a single boolean takes; None where the condition is an array."""
         condition = self.resolve(node.arguments.get("value"), node.scope)
-        if isinstance(condition, np.ndarray) and condition.ndim:
+        if isinstance(condition, np.ndarray | xr.DataArray) and condition.ndim:
             return None
         return "accept" if condition is not None and bool(condition) else "reject"
 
@@ -78,9 +80,18 @@ class Evaluator:
             raise OpenEOError.of(error, node.path) from error
 
     def apply(self, process: registry.Process, node: Node, arguments: dict[str, Any]) -> Any:
+        """Call a process. Raises ``ProcessParameterInvalid`` where it fails for an argument of a wrong type."""
         if process.wants_env:
-            arguments["env"] = (self.env or Env()).at(node.path)
-        return process.function(**arguments)
+            arguments["env"] = self._env(node)
+        try:
+            return process.function(**arguments)
+        except FAULTS as error:
+            if (told := misfit(process, arguments)) is not None:
+                raise told from error
+            raise
+
+    def _env(self, node: Node) -> Env:
+        return (self.env or Env()).at(node.path)
 
     def arguments(self, process: registry.Process, node: Node, given: Mapping[str, Any]) -> dict[str, Any]:
         """Resolved keyword arguments; a null where the definition does not know null means "not given"."""

@@ -15,7 +15,6 @@ from backend.graph.plan import Plan
 from backend.graph.references import is_reference, references_in
 from backend.graph.validate import UNKNOWN, static_value
 from processes import cube as cubes
-from processes import registry
 from processes.demand import EVERYTHING, Demand
 from processes.env import Env
 from processes.extents import (
@@ -54,10 +53,8 @@ class GraphEvaluator(Evaluator):
         self.plan = plan
         self.service: Env = env
 
-    def apply(self, process: registry.Process, node: Node, arguments: dict[str, Any]) -> Any:
-        if process.wants_env:
-            arguments["env"] = self.service.at(node.path, self.plan.demands.get(node.id, EVERYTHING))
-        return process.function(**arguments)
+    def _env(self, node: Node) -> Env:
+        return self.service.at(node.path, self.plan.demands.get(node.id, EVERYTHING))
 
     def _needed(self, node: Node) -> tuple[str, ...]:
         # a chain on whole products reads them from the archive: its input cube is never made
@@ -71,7 +68,7 @@ class GraphEvaluator(Evaluator):
 
         load, steps, params = found
         own = _extents(load, steps)
-        env = self.service.at(node.path, self.plan.demands.get(node.id, EVERYTHING))
+        env = self._env(node)
         try:
             properties = self.resolve(load.arguments.get("properties") or {}, load.scope)
             collection = static_value(load.arguments["id"], load.scope)

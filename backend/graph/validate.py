@@ -185,8 +185,9 @@ def _load_collection(node: Node, env: Env) -> Iterator[Problem]:
     names = [v for d in dimensions if d.get("type") == "bands" for v in d.get("values", [])]
     listed = [*(meta.get("bands") or []), *((meta.get("summaries") or {}).get("eo:bands") or [])]
     common = {b.get("eo:common_name") or b.get("common_name") for b in listed}
-    for band in known.get("bands") or [] if known.get("bands") is not UNKNOWN else []:
-        if names and band not in names and band not in common:
+    bands = known.get("bands")
+    for band in bands if isinstance(bands, list) else []:
+        if isinstance(band, str) and names and band not in names and band not in common:
             yield Problem("ProcessParameterInvalid", f"The value passed for parameter 'bands' in process 'load_collection' is invalid: collection '{meta['id']}' has no band '{band}'; it has {', '.join(names)}.", node.path)  # fmt: skip
 
 

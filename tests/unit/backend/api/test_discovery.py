@@ -120,6 +120,8 @@ def test_items_by_place_and_time(server: Server) -> None:
     assert ids("datetime=2024-01-02T00:00:00Z") == ["item-2"]
     assert ids("datetime=../2024-01-01T00:00:00Z") == ["item-1"]
     assert ids("datetime=2024-01-05T01:00:00%2B01:00/..") == ["item-5"]
+    assert ids("datetime=2024-01-05/9999-12-31") == ["item-5"] and ids("datetime=9999-12-31T23:59:59.999999Z") == []
+    assert ids("datetime=0001-01-01/2024-01-01") == ["item-1"]
     assert ids("datetime=../..") == ids("") and len(ids("")) == 5
     assert ids("bbox=10,10,11,11") == []
     assert ids("bbox=0,42,0,3,45,100") == ids("")

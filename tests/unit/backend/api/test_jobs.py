@@ -113,6 +113,34 @@ def test_life(server: Server, alice: FlaskClient, job: str) -> None:
     assert not server.jobs.folder(job).exists()
 
 
+def test_requests_that_are_sent_twice(server: Server, alice: FlaskClient) -> None:
+    """A client that lost an answer asks again. The API has no key that tells this from a second wish: what comes twice must
+    do no harm."""
+    body, key = {"process": PROCESS, "title": "Once"}, {"Idempotency-Key": "the same"}
+    one, two = (alice.post(f"{API}/jobs", json=body, headers=key).headers["OpenEO-Identifier"] for _ in range(2))
+    assert one != two and [j["status"] for j in alice.get(f"{API}/jobs").json["jobs"]] == ["created", "created"]
+    for _ in range(3):
+        assert alice.post(f"{API}/jobs/{one}/results").status_code == 202
+    assert [alice.get(f"{API}/jobs/{j}").json["status"] for j in (one, two)] == ["queued", "created"]
+    queued = alice.get(f"{API}/jobs/{one}").json["queued"]
+    with server.database.session() as session:
+        assert jobs.claim(session, one, "worker")
+    assert alice.post(f"{API}/jobs/{one}/results").status_code == 202
+    told = alice.get(f"{API}/jobs/{one}").json
+    assert (told["status"], told["queued"]) == ("running", queued)
+    with server.database.session(read_only=True) as session:
+        job = jobs.get(session, one)
+        assert job is not None and (job.lease_owner, job.attempt) == ("worker", 1)
+    for _ in range(2):
+        assert alice.delete(f"{API}/jobs/{one}/results").status_code == 204
+        assert alice.get(f"{API}/jobs/{one}").json["status"] == "canceled"
+    assert alice.delete(f"{API}/jobs/{two}").status_code == 204
+    assert error(alice.delete(f"{API}/jobs/{two}")) == (404, "JobNotFound")
+    for _ in range(2):
+        assert alice.put(f"{API}/process_graphs/mine", json=PROCESS).status_code == 200
+    assert len(alice.get(f"{API}/process_graphs").json["processes"]) == 1
+
+
 def test_failed_job_answers_with_its_log_entry(server: Server, alice: FlaskClient, job: str) -> None:
     server.jobs.start(job)
     server.jobs.fail(job)

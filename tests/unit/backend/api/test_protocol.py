@@ -65,6 +65,13 @@ def test_preflight_everywhere_without_login(server: Server, path: str) -> None:
         ("GET", f"{API}/collections/DEM/items/a%00b", {}, 404, "NotFound"),
         ("GET", f"{API}/collections/DEM/items?datetime=%00", {}, 404, "NotFound"),
         ("GET", f"{API}/credentials/basic", {"auth": ("a\0", "b")}, 403, "CredentialsInvalid"),
+        ("GET", f"{API}/collections/DEM/items?datetime=0001-01-01T00:00:00%2B23:59", {}, 400, "ParameterInvalid"),
+        ("GET", f"{API}/collections/DEM/items?datetime=9999-12-31T23:59:59-23:00", {}, 400, "ParameterInvalid"),
+        *(
+            ("GET", f"{API}/collections", {"environ_overrides": {"HTTP_HOST": host}}, 400, "ContentInvalid")
+            for host in ("a b", "example.org:80application", "[::1", 'evil"<>', "example.org:999999", "x/y")
+        ),
+        ("GET", f"{API}/collections", {"headers": {"X-Forwarded-Port": "80 x"}}, 400, "ContentInvalid"),
         ("POST", f"{API}/validation", {}, 400, "ContentInvalid"),
         ("POST", f"{API}/validation", {"data": "{", "content_type": "application/json"}, 400, "ContentInvalid"),
         ("POST", f"{API}/validation", {"json": [1]}, 400, "ContentInvalid"),

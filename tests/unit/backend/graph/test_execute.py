@@ -163,6 +163,10 @@ def test_real_product_equals_the_formula_bit_for_bit(shared, tmp_path):
         ({"median": {"dimension": "time"}}, "DimensionNotAvailable", ("median",), "time"),
         ({"median": {"reducer": callback(r=call("medain", True, data={"from_parameter": "data"}))}}, "ProcessUnsupported", ("median", "reducer", "r"), "median"),
         ({"median": {"reducer": reducer("median", ignore="yes")}}, "ProcessParameterUnsupported", ("median", "reducer", "r"), "ignore"),
+        ({"load": {"bands": [{"a": 1}, "B04"]}}, "ProcessParameterInvalid", ("load",), "bands"),
+        ({"load": {"bands": 5}}, "ProcessParameterInvalid", ("load",), "bands"),
+        ({"median": {"data": {"from_parameter": "none"}}}, "ProcessParameterRequired", ("median",), "none"),
+        ({"median": {"data": node("load"), "dimension": {"from_node": "load"}}}, "ProcessParameterInvalid", ("median",), "must be a text, not a data cube"),
         ({"save": {"format": "PDF"}}, "FormatUnsuitable", ("save",), "COG"),
         ({"clear": {"mask": node("nowhere")}}, "ProcessGraphInvalid", ("clear",), "nowhere"),
         ({"load": {"temporal_extent": ["2024-03-02", "2024-03-01"]}}, "TemporalExtentEmpty", ("load",), "end"),
@@ -178,6 +182,23 @@ def test_mistakes_have_the_right_code_and_node(env, tmp_path, change, code, path
                 graph[id]["arguments"][name] = value
     error = failure(graph, env, tmp_path / "out")
     assert (error.code, error.path) == (code, path) and words in error.message
+
+
+def test_a_value_where_a_cube_belongs_is_named(env, tmp_path):
+    graph = composite(spatial_extent=None, temporal_extent=None)
+    graph["three"] = call("add", x=1, y=2)
+    graph["clear"]["arguments"]["mask"] = node("three")
+    error = failure(graph, env, tmp_path / "out")
+    assert (error.code, error.path) == ("ProcessParameterInvalid", ("clear",))
+    assert "'mask' in process 'mask' is invalid: it must be a data cube, not a number" in error.message
+
+
+def test_a_cube_where_a_condition_belongs_is_named(env, tmp_path):
+    graph = composite(spatial_extent=None, temporal_extent=None)
+    graph["either"] = call("if", value=node("load"), accept=node("load"), reject=node("clear"))
+    graph["median"]["arguments"]["data"] = node("either")
+    error = failure(graph, env, tmp_path / "out")
+    assert (error.code, error.path) == ("ProcessParameterInvalid", ("either",))
 
 
 def test_every_problem_is_told_at_once(env, tmp_path):

@@ -17,6 +17,7 @@ from backend.jobs.handover import environment
 from backend.jobs.lease import STOPPING, Keeper, LeaseLost, ShutDown
 from backend.jobs.messages import Log, Usage
 from backend.jobs.process import Died, out_of_memory
+from backend.jobs.queue import Queue as JobQueue
 from backend.jobs.reaper import Reaper
 from backend.settings import Settings
 from backend.store import jobs, stages, users
@@ -253,3 +254,28 @@ def test_how_a_process_died() -> None:
     assert Died(-9, False, 0).how == "signal 9 (SIGKILL)" and Died(3, False, 0).how == "exit status 3"
     assert "2.0 GiB" in out_of_memory(2 << 30, 1 << 30).message
     assert Usage(1.234, 10, 100 << 20).to_json()["memory"] == {"value": 1000, "unit": "mb-seconds"}
+
+
+def test_starts_that_race_queue_a_job_once(settings: Settings, database: Database) -> None:
+    """A client that asks again while its first request is still on the way."""
+    with database.session() as session:
+        ada = users.by_name(session, "ada")
+        assert ada is not None
+        job_id = jobs.create(session, ada.id, {"process_graph": {}}).id
+    told: list[str] = []
+    queue = JobQueue(settings, database)
+    queue._sender.job = lambda id: told.append(id) or True  # type: ignore[method-assign, func-returns-value]
+    threads = [threading.Thread(target=queue.start, args=(job_id,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [job_id]
+    with database.session() as session:
+        assert jobs.claim(session, job_id, "worker") is not None
+    queue.start(job_id)
+    with database.session(read_only=True) as session:
+        job = jobs.get(session, job_id)
+    assert (
+        told == [job_id] and job is not None and (job.status, job.lease_owner, job.attempt) == ("running", "worker", 1)
+    )
