@@ -100,9 +100,3 @@ SPOT4 = _table(
 
 MASKS = ("CLOUD", "CLOUD_SHADOW", "CIRRUS", "SNOW", "WATER", "VALID")
 ANGLES = ("SZA", "SAA", "VZA", "VAA")
-
-
-def padded(band: str) -> str:
-    """``B2`` -> ``B02``, ``B8A`` and ``B11`` unchanged: the names that openEO clients expect."""
-    digits = band[1:]
-    return f"B{int(digits):02d}" if digits.isdigit() else band

@@ -19,6 +19,7 @@ from backend.demo.raster import DEFAULT_LAYOUT, Layout, write_rgb
 from backend.demo.scene import LOWEST_COS_I, Block, Statics, Truth
 from backend.demo.sink import ProductSink
 from backend.demo.spectra import S2_BANDS, S2_RESOLUTION
+from processes.band_names import short
 
 BANDS = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
 """Bands of the product, 10 m group first: the order of the saturation bits."""
@@ -34,11 +35,6 @@ CLM_BITS = {
     "C": {"all": 0, "cloud": 1, "shadow": 2, "outside": 3, "mono": 4, "multi": 5, "thin": 6, "high": 7},
 }
 """Bit of each cloud flag in Theia's (D) and in MAJA's own order (C)."""
-
-
-def short(band: str) -> str:
-    """``B02`` -> ``B2``, as MUSCATE file names have it."""
-    return "B" + band[1:].lstrip("0")
 
 
 @dataclass(frozen=True)

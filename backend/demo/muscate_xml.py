@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from backend.demo import angles
 from backend.demo.spectra import PHYSICAL_GAIN, S2_RESOLUTION, SOLAR_IRRADIANCE
 from backend.demo.xml import add, add_spectrum
+from processes.band_names import padded
 
 if TYPE_CHECKING:
     from backend.demo.muscate import MuscateOptions
@@ -24,11 +25,6 @@ _BIT_MASKS = (
     ("Water", "MG2", 1), ("Cloud", "MG2", 2), ("Snow", "MG2", 3), ("Cloud_Shadow", "MG2", 4),
     ("Topography_Shadow", "MG2", 5), ("Hidden_Surface", "MG2", 6), ("Sun_Too_Low", "MG2", 7), ("Tangent_Sun", "MG2", 8),
 )  # fmt: skip
-
-
-def _long(band: str) -> str:
-    """``B2`` -> ``B02``."""
-    return band if band == "B8A" else f"B{int(band[1:]):02d}"
 
 
 def metadata(acquisition: Acquisition, options: MuscateOptions, name: str, cloud: int, snow: int) -> str:
@@ -115,7 +111,7 @@ def _properties(parent: Element, tag: str, nature: str, encoding: str, compressi
 
 def _organisation(product: Element, options: MuscateOptions, name: str) -> None:
     packed = "None" if options.layout.compression == "none" else options.layout.compression.upper()
-    written = [b for b in ALL_BANDS if _long(b) in options.bands]
+    written = [b for b in ALL_BANDS if padded(b) in options.bands]
     if {"B2", "B3", "B4"} <= set(written):
         add(product, "QUICKLOOK", f"{name}_QKL_ALL.jpg", bands_id="B4,B3,B2")
     images = add(product, "Image_List")
@@ -215,7 +211,7 @@ def _geometry(root: Element, acquisition: Acquisition) -> None:
     add(sun, "AZIMUTH_ANGLE", f"{azimuth:.6g}", unit="deg")
     views = add(means, "Mean_Viewing_Incidence_Angle_List")
     for band in ALL_BANDS:
-        zenith, azimuth = angles.mean_view(acquisition, _long(band))
+        zenith, azimuth = angles.mean_view(acquisition, padded(band))
         view = add(views, "Mean_Viewing_Incidence_Angle", band_id=band)
         add(view, "ZENITH_ANGLE", f"{zenith:.6g}", unit="deg")
         add(view, "AZIMUTH_ANGLE", f"{azimuth:.6g}", unit="deg")
@@ -224,7 +220,7 @@ def _geometry(root: Element, acquisition: Acquisition) -> None:
     lists = add(grids, "Viewing_Incidence_Angles_Grids_List")
     for band in ALL_BANDS:
         entry = add(lists, "Band_Viewing_Incidence_Angles_Grids_List", band_id=band)
-        for number, view_zenith, view_azimuth in angles.view_grids(acquisition, _long(band)):
+        for number, view_zenith, view_azimuth in angles.view_grids(acquisition, padded(band)):
             strip = add(entry, "Viewing_Incidence_Angles_Grids", detector_id=f"{number:02d}")
             _angle_pair(strip, view_zenith, view_azimuth)
 
@@ -243,7 +239,7 @@ def _radiometry(root: Element) -> None:
         add(special, "SPECIAL_VALUE", value, name=label)
     bands = add(part, "Spectral_Band_Informations_List")
     for band in ALL_BANDS:
-        long = _long(band)
+        long = padded(band)
         entry = add(bands, "Spectral_Band_Informations", band_id=band)
         native = add(add(entry, "Calibration_Coefficients_Lists"), "Native_Coefficients_List")
         add(native, "COEFFICIENT", PHYSICAL_GAIN[long], name="PhysicalGain")

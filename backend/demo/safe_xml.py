@@ -15,6 +15,7 @@ from backend.demo.geometry import earth_sun_factor
 from backend.demo.observe import Acquisition
 from backend.demo.spectra import PHYSICAL_GAIN, S2_BANDS, S2_RESOLUTION, SOLAR_IRRADIANCE
 from backend.demo.xml import add, add_spectrum
+from processes.band_names import short
 
 BASELINE = "05.10"
 RADIO_ADD_OFFSET = -1000
@@ -180,8 +181,7 @@ def _image_characteristics(part: Element, acquisition: Acquisition) -> None:
         add(irradiance, "SOLAR_IRRADIANCE", SOLAR_IRRADIANCE[band], bandId=str(k), unit="W/m²/µm")
     spectra = add(part, "Spectral_Information_List")
     for k, band in enumerate(S2_BANDS):
-        physical = "B" + band[1:].lstrip("0")
-        entry = add(spectra, "Spectral_Information", bandId=str(k), physicalBand=physical)
+        entry = add(spectra, "Spectral_Information", bandId=str(k), physicalBand=short(band))
         add(entry, "RESOLUTION", S2_RESOLUTION[band])
         add_spectrum(entry, band, 8)
     for k, band in enumerate(S2_BANDS):

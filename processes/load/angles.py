@@ -21,6 +21,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from processes.band_names import padded
 from processes.errors import ProcessError
 from processes.load.footprints import detectors
 from processes.load.landsat_view import look
@@ -207,7 +208,7 @@ def muscate(data: bytes) -> AngleGrids:
         return _constant(number(geometry, where + "ZENITH_ANGLE"), number(geometry, where + "AZIMUTH_ANGLE"), mean)
     code = text(root, ".//Horizontal_Coordinate_System/HORIZONTAL_CS_CODE") or ""
     views = [
-        (_padded(per_band.get("band_id") or ""), e.get("detector_id") or "", e)
+        (padded(per_band.get("band_id") or ""), e.get("detector_id") or "", e)
         for per_band in listed.iter("Band_Viewing_Incidence_Angles_Grids_List")
         for e in per_band.findall("Viewing_Incidence_Angles_Grids")
     ]
@@ -229,10 +230,6 @@ def _mean_view(geometry: Element) -> tuple[float, float] | None:
         return None
     east, north = (np.mean(np.tan(known[:, 0]) * f(known[:, 1])) for f in (np.sin, np.cos))
     return float(np.degrees(np.arctan(np.hypot(east, north)))), float(np.degrees(np.arctan2(east, north)))
-
-
-def _padded(band: str) -> str:
-    return f"B{int(band[1:]):02d}" if band[1:].isdigit() else band
 
 
 def _grids(

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -206,14 +206,14 @@ def bands_of(fields: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
         own = {i: v for i, v in n.items() if i in _BAND_KEYS or i.startswith(("eo:", "raster:"))}
         entry |= shared | common | stored | own
         if "nodata" in entry:
-            entry["nodata"] = _number(entry["nodata"])
+            entry["nodata"] = nodata_of(entry["nodata"])
         if entry.get("data_type") in (None, "other"):
             entry.pop("data_type", None)
         out.append(entry)
     return out
 
 
-def _number(value: Any) -> float | None:
+def nodata_of(value: Any) -> float | None:
     """nodata as STAC writes it: a number or ``nan``, ``inf``, ``-inf``."""
     try:
         return None if value is None else float(value)
@@ -248,8 +248,6 @@ def _own_label(properties: Mapping[str, Any]) -> str | None:
 
 
 def _instant(text: str) -> datetime | None:
-    from datetime import UTC
-
     try:
         when: datetime = times.parse(text).astype("M8[us]").item()
     except ProcessError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from processes.band_names import padded as padded  # for benchmarks, which ask here
 from processes.load.angles import EVERYWHERE, AngleGrids
 from processes.wasp.directional import Coefficients, Kernels, factor, fill_nodes
 from processes.wasp.weights import Mode
@@ -76,8 +77,3 @@ class NodeAngles:
         if mode == "wasp1":
             return mean.astype(np.float32)
         return np.nan_to_num(fill_nodes(mean), nan=1.0).astype(np.float32)
-
-
-def padded(band: str) -> str:
-    """``B2`` -> ``B02``; ``B8A`` and ``B11`` as they are."""
-    return f"B{int(band[1:]):02d}" if band[1:].isdigit() else band

@@ -18,6 +18,7 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from processes.band_names import short
 from processes.env import Env
 from processes.errors import ProcessError, parameter_invalid
 from processes.load.items import Band
@@ -25,7 +26,7 @@ from processes.load.read import block_shape
 from processes.stages import ProductChain, Task, chain, make_task
 from processes.wasp.composite import Options
 from processes.wasp.plan import make_plan, windows
-from processes.wasp.product import MASKS, Facts, Group, ProductWriter, file_band
+from processes.wasp.product import MASKS, Facts, Group, ProductWriter
 from processes.wasp.sources import SENTINEL2, VENUS_IN_MIX, Acquisition, Reader, Sensor, lead_sensor, sensor_of
 from processes.wasp.tile_blocks import do_block
 
@@ -199,7 +200,7 @@ def _facts(
     return Facts(
         f"{platform}_{synthesis:%Y%m%d}-000000-000_L3A_{name}_C_V1-0", platform, name, synthesis,
         tuple(a.day for a in acquisitions), tuple(a.id for a in acquisitions), options,
-        {b: file_band(b) for group in groups for b in group.bands},
+        {b: short(b) for group in groups for b in group.bands},
         {b: _optics(next(a.bands[b] for a in acquisitions if b in a.bands)) for group in groups for b in group.bands},
     )  # fmt: skip
 

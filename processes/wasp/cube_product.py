@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from processes import blocks
 from processes import cube as cubes
+from processes.band_names import short
 from processes.products import (
     Made,
     Record,
@@ -34,7 +35,7 @@ from processes.products import (
 from processes.wasp.chain import CACHE_BYTES, options_of
 from processes.wasp.composite import EPOCH, Options, Result
 from processes.wasp.cube_blocks import LAYERS
-from processes.wasp.product import Facts, Group, ProductWriter, file_band
+from processes.wasp.product import Facts, Group, ProductWriter
 
 WHAT = "MUSCATE L3A synthesis"
 TILE = 512  # pixels of the rasters' tiles; blocks are tiles
@@ -142,7 +143,7 @@ class SynthesisProducts:
         days, inputs = self._inputs(day, record)
         facts = Facts(
             f"{platform}_{day:%Y%m%d}-000000-000_L3A_{self.tile}_C_V1-0", platform, self.tile, day, days, inputs, options,
-            {b: file_band(b) for b in self.bands}, {b: self._optics(b) for b in self.bands},
+            {b: short(b) for b in self.bands}, {b: self._optics(b) for b in self.bands},
         )  # fmt: skip
         return _Date(facts, known)
 

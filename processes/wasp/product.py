@@ -68,11 +68,6 @@ def _epsg(grid: GeoBox) -> int | None:
     return None if grid.crs is None else grid.crs.epsg
 
 
-def file_band(band: str) -> str:
-    """``B02`` -> ``B2`` as MUSCATE file names say."""
-    return f"B{int(band[1:])}" if band[1:].isdigit() else band
-
-
 def as_stored(kind: str, result: Result, synthesis: date, options: Options) -> np.ndarray:
     """One mask layer of a result as the product stores it."""
     if kind == "FLG":

@@ -11,10 +11,10 @@ from xml.etree.ElementTree import Element
 import pystac
 
 from backend.catalogue import build
-from backend.catalogue.bands import padded
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Rejected
 from backend.catalogue.tree import Tree, open_tree
+from processes.band_names import padded
 from processes.load.safexml import number, text, to_number
 
 CHARACTERISTICS = "Product_Characteristics/"

@@ -17,11 +17,12 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from backend.catalogue import build
-from backend.catalogue.bands import SENTINEL2, padded
+from backend.catalogue.bands import SENTINEL2
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.readers import muscate
 from backend.catalogue.tree import Tree
+from processes.band_names import padded
 
 FAMILY, COLLECTION = "muscate_l2a", "SENTINEL2_L2A_MAJA"
 NAME = re.compile(

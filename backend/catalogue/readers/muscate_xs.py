@@ -9,11 +9,12 @@ from pathlib import Path
 import pystac
 
 from backend.catalogue import build
-from backend.catalogue.bands import LANDSAT8, LANDSAT_TM, VENUS, Spectral, padded
+from backend.catalogue.bands import LANDSAT8, LANDSAT_TM, VENUS, Spectral
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.readers import muscate
 from backend.catalogue.readers.muscate_l2a import SHADOWS, clm_order
+from processes.band_names import padded
 
 FAMILY = "muscate_xs"
 NAME = re.compile(

@@ -17,11 +17,12 @@ from typing import Any
 import pystac
 
 from backend.catalogue import build
-from backend.catalogue.bands import SENTINEL2, padded
+from backend.catalogue.bands import SENTINEL2
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.readers.sentinel2_metadata import NAME, OFFSET_SINCE
 from backend.catalogue.readers.sentinel2_safe import COLLECTIONS, scl_bands
+from processes.band_names import padded
 
 FAMILY = "sentinel2_loose"
 _BAND = r"(?P<band>B\d[\dA]|SCL|AOT|WVP)"

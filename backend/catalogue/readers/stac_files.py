@@ -20,6 +20,7 @@ from backend.catalogue import build
 from backend.catalogue.grids import probe
 from backend.catalogue.reader import Reader, Rejected
 from processes.load.safexml import MAX_BYTES
+from processes.load.stac_items import nodata_of
 
 FAMILY = "stac"
 ROOTS = ("catalog.json", "collection.json")
@@ -184,7 +185,7 @@ def _from_file(product: Path, key: str, asset: pystac.Asset) -> bool:
             else "continuous"
         )
         made = build.band(
-            name, grid, kind, index=index, nodata=_number(entry.get("nodata")), scale=scale, offset=offset
+            name, grid, kind, index=index, nodata=nodata_of(entry.get("nodata")), scale=scale, offset=offset
         )
         bands.append(
             {
@@ -198,14 +199,6 @@ def _from_file(product: Path, key: str, asset: pystac.Asset) -> bool:
         )
     fields["bands"] = bands
     return True
-
-
-def _number(value: Any) -> float | None:
-    """STAC writes nan and inf as text."""
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
 
 
 reader = Reader(FAMILY, sniff, read, members, priority=30)

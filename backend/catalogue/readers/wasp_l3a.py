@@ -8,10 +8,11 @@ from pathlib import Path
 import pystac
 
 from backend.catalogue import build
-from backend.catalogue.bands import SENTINEL2, padded
+from backend.catalogue.bands import SENTINEL2
 from backend.catalogue.grids import Grid, probe
 from backend.catalogue.reader import Reader, Rejected
 from backend.catalogue.readers import muscate
+from processes.band_names import padded
 
 FAMILY, COLLECTION = "wasp_l3a", "SENTINEL2_L3A_WASP"
 NAME = re.compile(

@@ -12,10 +12,11 @@ import rasterio
 
 from backend.catalogue import open_catalogue
 from backend.settings import Settings
+from processes.band_names import padded
 from processes.env import Env, Limits
 from processes.load.angles import read_grids
 from processes.stages import make_stage, run_here
-from processes.wasp.angle_grids import NodeAngles, padded
+from processes.wasp.angle_grids import NodeAngles
 from processes.wasp.composite import Block, classify, halved, recurse
 from processes.wasp.directional import ROY_2016
 from processes.wasp.weights import CoarseGrid, Weighting, aerosol_weight, date_weight
