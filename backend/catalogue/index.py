@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pystac
@@ -14,10 +13,9 @@ from shapely.geometry import MultiPolygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from backend.catalogue import tables
-from backend.catalogue.build import iso
 from backend.catalogue.conditions import Condition, split
 from backend.catalogue.descriptions import Descriptions
-from backend.catalogue.records import EPOCH, drop, insert, micros, to_item, unpack
+from backend.catalogue.records import drop, insert, instant_text, micros, to_item, unpack
 from backend.catalogue.tables import COLUMNS, collection, document, halves, item, metadata, places_for, product
 from backend.catalogue.upgrade import upgrade
 from backend.store.db import Database
@@ -161,7 +159,7 @@ class Catalogue:
         Answered from the index columns alone; ``where`` may name `tables.COLUMNS` only. Raises ``CollectionNotFound``,
         ``ProcessParameterInvalid``.
         """
-        return [_text(start) for start, _ in self._passes(collection_id, bbox, interval, where)]
+        return [instant_text(start) for start, _ in self._passes(collection_id, bbox, interval, where)]
 
     def pairs(
         self, a: str, b: str, bbox: Bbox | None = None, interval: Interval | None = None, max_hours: float = 24.0,
@@ -180,7 +178,7 @@ class Catalogue:
                 if other > start + reach:
                     break
                 if a != b or (other, other_key) > (start, key):  # within one collection each pair comes once
-                    out.append(Pair(_text(start), _text(other), round((other - start) / 3.6e9, 6)))
+                    out.append(Pair(instant_text(start), instant_text(other), round((other - start) / 3.6e9, 6)))
         return out
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -329,10 +327,6 @@ def _alone(connection: sa.Connection) -> None:
     """Two processes may start at once: the second waits here (on SQLite already where the transaction begins)."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7104031)"))
-
-
-def _text(start: int) -> str:
-    return iso(EPOCH + timedelta(microseconds=start))
 
 
 def _area(bbox: Bbox | None) -> BaseGeometry | None:

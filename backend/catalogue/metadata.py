@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from backend.catalogue.bands import ANGLES, MASKS
-from backend.catalogue.build import ALWAYS, EXTENSIONS, iso
+from backend.catalogue.build import ALWAYS, EXTENSIONS
 from backend.catalogue.declared import declared
 from backend.catalogue.facts import Facts
-from backend.catalogue.records import EPOCH
+from backend.catalogue.records import instant_text
 from backend.catalogue.tables import band
 
 STAC_VERSION = "1.1.0"
@@ -42,7 +41,7 @@ def describe(connection: sa.Connection, number: int, id: str, static: bool, fact
     known = declared(id)
     bands = _bands(connection, number)
     bbox = facts.bbox
-    extent = [ALWAYS[0], ALWAYS[1]] if static else [_text(facts.first), _text(facts.last)]
+    extent = [ALWAYS[0], ALWAYS[1]] if static else [instant_text(facts.first), instant_text(facts.last)]
     dimensions: dict[str, Any] = {
         "x": {"type": "spatial", "axis": "x", "extent": [bbox[0], bbox[2]], "reference_system": 4326},
         "y": {"type": "spatial", "axis": "y", "extent": [bbox[1], bbox[3]], "reference_system": 4326},
@@ -51,7 +50,7 @@ def describe(connection: sa.Connection, number: int, id: str, static: bool, fact
         # closed: clients and validators stumble over null
         dimensions["t"] = {"type": "temporal", "extent": extent}
         if facts.instants:
-            dimensions["t"]["values"] = list(dict.fromkeys(_text(v) for v in sorted(facts.instants.values())))
+            dimensions["t"]["values"] = list(dict.fromkeys(instant_text(v) for v in sorted(facts.instants.values())))
     if bands:
         dimensions["bands"] = {"type": "bands", "values": [b["name"] for b in bands]}
     summaries = _summaries(facts, bands)
@@ -73,10 +72,6 @@ def describe(connection: sa.Connection, number: int, id: str, static: bool, fact
         "item_assets": _item_assets(bands),
         "links": [dict(link) for link in known.links],
     }  # fmt: skip
-
-
-def _text(start: int) -> str:
-    return iso(EPOCH + timedelta(microseconds=start))
 
 
 def _bands(connection: sa.Connection, number: int) -> list[dict[str, Any]]:

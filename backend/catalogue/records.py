@@ -18,7 +18,7 @@ import pystac
 import sqlalchemy as sa
 from shapely.geometry import shape
 
-from backend.catalogue.build import utc
+from backend.catalogue.build import iso, utc
 from backend.catalogue.tables import COLUMNS, Places, band, collection, document, item, product
 from processes.errors import ProcessError
 
@@ -189,6 +189,11 @@ def micros(value: str | datetime) -> int:
     except ValueError:
         raise ProcessError("ProcessParameterInvalid", f"'{value}' is not an ISO 8601 instant.") from None
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def instant_text(moment: int) -> str:
+    """The ISO instant so many microseconds after 1970 (UTC)."""
+    return iso(EPOCH + timedelta(microseconds=moment))
 
 
 def _row(each: pystac.Item, number: int, path: str) -> dict[str, Any]:

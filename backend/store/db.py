@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, CursorResult, Engine, Update, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -64,6 +64,13 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def changed_one(session: Session, statement: Update) -> bool:
+    """Whether an update found the row it is for: who changes state so knows that nobody else did."""
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
 
 
 def _forget(engine: Engine | None) -> None:

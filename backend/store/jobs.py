@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Update, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from backend.store import logs as _logs
+from backend.store.db import changed_one
 from backend.store.logs import add_log, logs
 from backend.store.models import Job, JobAsset, StageRow
 from backend.store.types import finite, now
@@ -96,13 +97,13 @@ def transition(
     condition = and_(Job.id == job_id, Job.status.in_(from_states))
     if owner is not None:
         condition = and_(condition, Job.lease_owner == owner)
-    return _one(session, update(Job).where(condition).values(**(values | changes)))
+    return changed_one(session, update(Job).where(condition).values(**(values | changes)))
 
 
 def change(session: Session, job_id: str, **columns: Any) -> bool:
     """Set columns of a job; False while it is queued or running."""
     free = update(Job).where(Job.id == job_id, Job.status.not_in(ACTIVE))
-    return _one(session, free.values(updated=now(), **columns))
+    return changed_one(session, free.values(updated=now(), **columns))
 
 
 def claim(session: Session, job_id: str, owner: str, lease_seconds: float = LEASE_SECONDS) -> Job | None:
@@ -123,7 +124,7 @@ def claim(session: Session, job_id: str, owner: str, lease_seconds: float = LEAS
             attempt=Job.attempt + 1,
         )
     )
-    return get(session, job_id) if _one(session, statement) else None
+    return get(session, job_id) if changed_one(session, statement) else None
 
 
 def heartbeat(
@@ -140,7 +141,7 @@ def heartbeat(
     """
     time = now()
     mine = (Job.id == job_id, Job.status == "running", Job.lease_owner == owner)
-    alive = _one(session, update(Job).where(*mine).values(lease_until=time + timedelta(seconds=lease_seconds)))
+    alive = changed_one(session, update(Job).where(*mine).values(lease_until=time + timedelta(seconds=lease_seconds)))
     if alive and progress is not None:
         more = update(Job).where(*mine, Job.progress < progress).values(progress=progress, updated=time)
         session.execute(more)
@@ -150,7 +151,7 @@ def heartbeat(
 def release(session: Session, job_id: str, owner: str) -> bool:
     """Give a running job back unfinished (the worker shuts down): anybody may claim it."""
     mine = (Job.id == job_id, Job.status == "running", Job.lease_owner == owner)
-    return _one(session, update(Job).where(*mine).values(lease_owner=None, lease_until=None, sent=None))
+    return changed_one(session, update(Job).where(*mine).values(lease_owner=None, lease_until=None, sent=None))
 
 
 def wait_for_stage(session: Session, job_id: str, owner: str, stage_key: str) -> bool:
@@ -164,7 +165,7 @@ def wait_for_stage(session: Session, job_id: str, owner: str, stage_key: str) ->
         return False
     mine = (Job.id == job_id, Job.status == "running", Job.lease_owner == owner)
     values = {"lease_owner": None, "lease_until": None, "waiting_stage": stage_key, "updated": now()}
-    return _one(session, update(Job).where(*mine).values(**values))
+    return changed_one(session, update(Job).where(*mine).values(**values))
 
 
 def resume(session: Session, stage_key: str) -> list[str]:
@@ -218,9 +219,3 @@ def delete_assets(session: Session, job_id: str) -> None:
 
 def _free(time: datetime) -> ColumnElement[bool]:
     return or_(Job.lease_until.is_(None), Job.lease_until < time)
-
-
-def _one(session: Session, statement: Update) -> bool:
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    assert isinstance(result, CursorResult)
-    return result.rowcount == 1

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, and_, delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from backend.store import jobs
+from backend.store.db import changed_one
 from backend.store.models import StageRow, StageTask
 from backend.store.types import now
 
@@ -65,7 +66,7 @@ def claim_task(
             attempt=StageTask.attempt + 1,
         )
     )
-    return session.get(StageTask, (stage_key, key), populate_existing=True) if _one(session, statement) else None
+    return session.get(StageTask, (stage_key, key), populate_existing=True) if changed_one(session, statement) else None
 
 
 def heartbeat_task(
@@ -74,7 +75,7 @@ def heartbeat_task(
     """Renew the lease; False means it was lost: stop working."""
     mine = and_(_is(stage_key, key), StageTask.status == "running", StageTask.lease_owner == owner)
     until = now() + timedelta(seconds=lease_seconds)
-    return _one(session, update(StageTask).where(mine).values(lease_until=until))
+    return changed_one(session, update(StageTask).where(mine).values(lease_until=until))
 
 
 def finish_task(session: Session, stage_key: str, key: str) -> list[str]:
@@ -87,7 +88,7 @@ def finish_task(session: Session, stage_key: str, key: str) -> list[str]:
         .where(_is(stage_key, key), StageTask.status.in_(("pending", "running")))
         .values(status="finished", lease_owner=None, lease_until=None)
     )
-    if not _one(session, done):
+    if not changed_one(session, done):
         return []
     session.execute(
         update(StageRow)
@@ -100,17 +101,17 @@ def finish_task(session: Session, stage_key: str, key: str) -> list[str]:
         .where(StageRow.key == stage_key, StageRow.status == "pending", StageRow.remaining <= 0)
         .values(status="finished")
     )
-    return jobs.resume(session, stage_key) if _one(session, last) else []
+    return jobs.resume(session, stage_key) if changed_one(session, last) else []
 
 
 def fail_task(session: Session, stage_key: str, key: str, owner: str, code: str, message: str) -> list[str]:
     """The task cannot be done: the stage fails. Returns the jobs to wake (they find the error on the stage)."""
     error = {"status": "error", "error_code": code, "error_message": message}
     mine = and_(_is(stage_key, key), StageTask.status == "running", StageTask.lease_owner == owner)
-    if not _one(session, update(StageTask).where(mine).values(**error, lease_owner=None, lease_until=None)):
+    if not changed_one(session, update(StageTask).where(mine).values(**error, lease_owner=None, lease_until=None)):
         return []
     failed = update(StageRow).where(StageRow.key == stage_key, StageRow.status == "pending")
-    return jobs.resume(session, stage_key) if _one(session, failed.values(**error, updated=now())) else []
+    return jobs.resume(session, stage_key) if changed_one(session, failed.values(**error, updated=now())) else []
 
 
 def expired_tasks(
@@ -164,9 +165,3 @@ def _unfinished(session: Session, key: str) -> list[StageTask]:
 
 def _is(stage_key: str, key: str):  # type: ignore[no-untyped-def]
     return and_(StageTask.stage_key == stage_key, StageTask.key == key)
-
-
-def _one(session: Session, statement: Update) -> bool:
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    assert isinstance(result, CursorResult)
-    return result.rowcount == 1

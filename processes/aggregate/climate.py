@@ -88,17 +88,13 @@ def _years(given: Sequence[int]) -> tuple[int, int]:
     return first, last
 
 
-def _months(instants: np.ndarray) -> np.ndarray:
-    return instants.astype("datetime64[M]").astype("i8") + 1970 * 12
-
-
 def _before(instants: np.ndarray, year: int, months: Sequence[int]) -> np.ndarray:
     """Instants in the given months of the year before ``year``."""
-    return np.isin(_months(instants), [(year - 1) * 12 + m - 1 for m in months])
+    return np.isin(ordinals("month", instants), [(year - 1) * 12 + m - 1 for m in months])
 
 
 def _available(instants: np.ndarray, first: int, months: Sequence[int]) -> bool:
-    have = set(_months(instants[_before(instants, first, months)]).tolist())
+    have = set(ordinals("month", instants[_before(instants, first, months)]).tolist())
     return len(have) == len(months)
 
 
@@ -114,7 +110,7 @@ def _cut_off(instants: np.ndarray, first: int, last: int, season: str, months: S
     if _available(instants, first, months):
         return ending
     length = {"djf": 2, "ndjfma": 4}[season]  # months of the season in its second year
-    return ending | np.isin(_months(instants), [first * 12 + m for m in range(length)])
+    return ending | np.isin(ordinals("month", instants), [first * 12 + m for m in range(length)])
 
 
 def anomaly_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, Demand]:
