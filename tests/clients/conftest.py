@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openeo
 import pytest
 
 
@@ -28,3 +29,10 @@ def served(archive, tmp_path_factory):
     index_archive(data, archive, Console(quiet=True))
     with server(archive, data) as url:
         yield url, password
+
+
+@pytest.fixture(scope="module")
+def connection(served):
+    """The Python client, logged in."""
+    url, password = served
+    return openeo.connect(url).authenticate_basic("demo", password)

@@ -11,12 +11,6 @@ from openeo.rest import OpenEoApiError
 from tests.clients.test_python_client import S2, finish
 
 
-@pytest.fixture(scope="module")
-def connection(served):
-    url, password = served
-    return openeo.connect(url).authenticate_basic("demo", password)
-
-
 def test_exports_are_there_in_later_jobs(connection, tmp_path):
     cube = connection.load_collection(S2, bands=["B04", "B08"]).ndvi(nir="B08", red="B04")
     saved = cube.save_result("GTiff")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import openeo
 import pytest
 import rasterio
 import requests
@@ -13,12 +12,6 @@ import xarray as xr
 from openeo.rest import OpenEoApiError
 
 S2 = "SENTINEL2_L2A_MAJA"
-
-
-@pytest.fixture(scope="module")
-def connection(served):
-    url, password = served
-    return openeo.connect(url).authenticate_basic("demo", password)
 
 
 @pytest.fixture

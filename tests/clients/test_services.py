@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import openeo
 import pytest
 import rasterio
 import requests
@@ -17,12 +16,6 @@ from backend.services.mercator import Tile, in_plane, range_of
 
 S2 = "SENTINEL2_L2A_MAJA"
 ZOOM = 14
-
-
-@pytest.fixture(scope="module")
-def connection(served):
-    url, password = served
-    return openeo.connect(url).authenticate_basic("demo", password)
 
 
 @pytest.fixture(scope="module")

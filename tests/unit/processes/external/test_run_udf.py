@@ -14,15 +14,14 @@ import pytest
 import shapely
 
 from backend.errors import OpenEOError
-from backend.graph.callbacks import CompiledCallback, Evaluator
-from backend.graph.parse import parse
-from backend.graph.references import Scope
+from backend.graph.callbacks import CompiledCallback
 from backend.graph.run import check
 from processes import registry
 from processes.env import Env
 from processes.errors import ProcessError
 from processes.external.run_udf import run_udf
 from tests.unit.processes.cubes.samples import Make, box, building, computed, geojson, values
+from tests.unit.processes.external.part import run
 from tests.unit.processes.external.toy import Toy
 from tests.unit.processes.folder import Folder
 
@@ -42,13 +41,6 @@ def env(tmp_path: Path) -> Env:
 def udf(code: Any, parameter: str = "data", runtime: str = "Toy", **more: Any) -> dict[str, Any]:
     arguments = {"data": {"from_parameter": parameter}, "udf": code, "runtime": runtime, **more}
     return {"process_graph": {"u": {"process_id": "run_udf", "arguments": arguments, "result": True}}}
-
-
-def run(env: Env, process_id: str, cube: Any, /, **arguments: Any) -> Any:
-    """One process of a graph on a cube, as the evaluator calls it."""
-    node = {"process_id": process_id, "arguments": {"data": {"from_parameter": "cube"}, **arguments}, "result": True}
-    graph = parse({"p": node}, scope=Scope(values={"cube": cube}), predefined=registry.processes())
-    return Evaluator(graph, env).value("p")
 
 
 @BOTH

@@ -13,12 +13,8 @@ import pytest
 from openeo.udf import UdfData
 
 from backend.errors import OpenEOError
-from backend.graph.callbacks import Evaluator
-from backend.graph.parse import parse
-from backend.graph.references import Scope
 from backend.graph.run import estimate
 from processes import cube as cubes
-from processes import registry
 from processes.env import Env
 from processes.errors import ProcessError
 from processes.external import ogcapi
@@ -26,6 +22,7 @@ from processes.external.ogcapi import run_ogcapi, run_ogcapi_externally
 from processes.external.run_udf import run_udf_externally
 from processes.external.wire import MOST_VALUES, in_memory
 from tests.unit.processes.cubes.samples import Make, computed, values
+from tests.unit.processes.external.part import run
 
 INPUT = {"schema": {}, "minOccurs": 1}
 INPUTS = {
@@ -134,12 +131,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 def callback(process_id: str, parameter: str = "data", **arguments: Any) -> dict[str, Any]:
     arguments["data"] = {"from_parameter": parameter}
     return {"process_graph": {"e": {"process_id": process_id, "arguments": arguments, "result": True}}}
-
-
-def run(env: Env, process_id: str, cube: Any, /, **arguments: Any) -> Any:
-    node = {"process_id": process_id, "arguments": {"data": {"from_parameter": "cube"}, **arguments}, "result": True}
-    graph = parse({"p": node}, scope=Scope(values={"cube": cube}), predefined=registry.processes())
-    return Evaluator(graph, env).value("p")
 
 
 def test_ogcapi_on_a_cube_keeps_dimensions_labels_and_nodata(service: Running) -> None:

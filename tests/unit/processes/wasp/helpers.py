@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import numpy as np
+import pystac
+import rasterio
 import xarray as xr
 
 from processes import cube as cubes
@@ -22,6 +24,12 @@ def block(values: list[list[int]], classes: list[int], weights: list[float] | No
     weight = np.broadcast_to(np.array(weights or [1.0] * dates, np.float32)[:, None, None], cls.shape).copy()
     ones = np.ones((dates, bands, 1, 1), np.float32)
     return Block(dn, cls, dn[:, 0], weight, ones, ones[:, 0], np.ones((dates, bands), bool))
+
+
+def read(item: pystac.Item, asset: str) -> np.ndarray:
+    """The pixels of an asset's first band."""
+    with rasterio.open(item.assets[asset].href) as source:
+        return source.read(1)
 
 
 def run(made: Block, days: list[int], synthesis: date = SYNTHESIS, **options: object) -> Result:

@@ -22,6 +22,7 @@ from processes.wasp.composite import Options, average
 from tests.bench.wasp import write_products
 from tests.bench.wasp_scenes import make_scene
 from tests.bench.wasp_truth import block_of
+from tests.unit.processes.wasp.helpers import read
 
 SCENE = make_scene(21, size=200, dates=4)
 
@@ -29,11 +30,6 @@ SCENE = make_scene(21, size=200, dates=4)
 @pytest.fixture(scope="module")
 def items(tmp_path_factory) -> list[pystac.Item]:
     return write_products(tmp_path_factory.mktemp("inputs"), SCENE, 200)
-
-
-def read(item: pystac.Item, asset: str) -> np.ndarray:
-    with rasterio.open(item.assets[asset].href) as source:
-        return source.read(1)
 
 
 def run(items: list[pystac.Item], workspace: Path, **params: object) -> list[pystac.Item]:

@@ -18,6 +18,7 @@ from processes.env import Env, Limits
 from processes.load.load_collection import load_collection
 from processes.stages import make_stage, run_here
 from processes.wasp import CHAIN
+from tests.unit.processes.wasp.helpers import read
 
 SYNTHESIS = date(2018, 5, 2)
 LEFT, TOP, METRES = 300000, 4900020, 900
@@ -80,11 +81,6 @@ def items_of(archive: Path, data: Path, *collections: str) -> list[pystac.Item]:
 def synthesise(items: list[pystac.Item], workspace: Path, **params: Any) -> list[pystac.Item]:
     stage = make_stage(CHAIN.id, items, {"date": SYNTHESIS.isoformat(), **params})
     return run_here(stage, Env(workspace=workspace, limits=Limits(threads=2)))
-
-
-def read(item: pystac.Item, asset: str) -> np.ndarray:
-    with rasterio.open(item.assets[asset].href) as source:
-        return source.read(1)
 
 
 def test_venus_alone(tmp_path):
