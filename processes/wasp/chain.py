@@ -17,6 +17,7 @@ import pystac
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
 
 from processes.band_names import short
 from processes.env import Env
@@ -25,7 +26,7 @@ from processes.load.items import Band
 from processes.load.read import block_shape
 from processes.stages import ProductChain, Task, chain, make_task
 from processes.wasp.composite import Options
-from processes.wasp.plan import make_plan, windows
+from processes.wasp.plan import make_plan, neighbourhoods
 from processes.wasp.product import MASKS, Facts, Group, ProductWriter
 from processes.wasp.sources import SENTINEL2, VENUS_IN_MIX, Acquisition, Reader, Sensor, lead_sensor, sensor_of
 from processes.wasp.tile_blocks import do_block
@@ -33,7 +34,7 @@ from processes.wasp.tile_blocks import do_block
 VERSION = "6"
 BLOCK = 1024
 BLOCK_BYTES = 128 << 20  # what one block may hold
-CACHE_BYTES = 64 << 20  # GDAL's cache: every input block is read once
+CACHE_BYTES = 64 << 20, 512 << 20  # GDAL's cache, at least and at most: every input block is read once
 
 
 def parse_dates(value: str | Sequence[str] | None, available: Sequence[date]) -> list[date]:
@@ -143,15 +144,20 @@ def produce(task: Task, out: Path, env: Env) -> list[pystac.Item]:
     tile = str(task.params.get("tile") or _tile(items[0]))
     facts = _facts(acquisitions, sensor, synthesis, options, groups, tile)
     workers = max(1, min(env.limits.threads, 2))
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with rasterio.Env(GDAL_CACHEMAX=_cache_bytes(acquisitions, groups, workers)):
         rows, cols, aligned = _block_size(acquisitions, sensor, groups)
         writer = ProductWriter(out, groups, facts, aligned)
         try:
             with ThreadPoolExecutor(workers) as pool:
                 plan = make_plan(acquisitions, sensor, synthesis, options, groups, readers, pool)
-                todo = list(windows(groups[0].grid, rows, cols))
-                for done, _ in enumerate(pool.map(lambda w: do_block(plan, readers, writer, w), todo), 1):
-                    env.log("debug", f"wasp_synthesis {facts.name}: block {done} of {len(todo)}")
+                todo = list(neighbourhoods(groups[0].grid, rows, cols, BLOCK))
+
+                def do(blocks: Sequence[Window]) -> None:
+                    for window in blocks:
+                        do_block(plan, readers, writer, window)
+
+                for done, _ in enumerate(pool.map(do, todo), 1):
+                    env.log("debug", f"wasp_synthesis {facts.name}: part {done} of {len(todo)}")
             item = writer.finish()
         finally:
             writer.abandon()
@@ -209,6 +215,12 @@ def _optics(band: Band) -> dict[str, Any]:
     """What STAC says of a band: common name and wavelength, as far as known."""
     known = {"eo:common_name": band.common_name, "eo:center_wavelength": band.wavelength}
     return {k: v for k, v in known.items() if v is not None}
+
+
+def _cache_bytes(acquisitions: Sequence[Acquisition], groups: Sequence[Group], workers: int) -> int:
+    """What holds a block of every coarse file for each worker: blocks of coarse files span several blocks of a tile."""
+    files = len(acquisitions) * len(groups[-1].bands)
+    return min(max(CACHE_BYTES[0], files * workers * 3 * BLOCK * BLOCK // 4), CACHE_BYTES[1])
 
 
 def _block_size(acquisitions: Sequence[Acquisition], sensor: Sensor, groups: Sequence[Group]) -> tuple[int, int, int]:

@@ -70,6 +70,14 @@ def windows(grid: GeoBox, rows: int, cols: int) -> Iterator[Window]:
             yield Window(x, y, min(cols, width - x), min(rows, height - y))
 
 
+def neighbourhoods(grid: GeoBox, rows: int, cols: int, side: int) -> Iterator[list[Window]]:
+    """`windows` of a grid in parts of about ``side`` x ``side`` pixels, at least one window each."""
+    high, wide = max(side // rows, 1) * rows, max(side // cols, 1) * cols
+    for part in windows(grid, high, wide):
+        inside = windows(grid[part.toslices()], rows, cols)
+        yield [Window(part.col_off + w.col_off, part.row_off + w.row_off, w.width, w.height) for w in inside]
+
+
 def halved_window(window: Window) -> Window:
     """The window of the same ground on the grid of half the resolution."""
     return Window(window.col_off // 2, window.row_off // 2, window.width // 2, window.height // 2)

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from processes.env import Env
 from processes.errors import ProcessError
+from processes.load import tiles
 from processes.load.angles import read_grids
 from processes.load.guard import open_checked
 from processes.load.items import Band, item_bands
@@ -172,9 +173,14 @@ class Reader:
         """
         try:
             source = self._dataset(band, smooth)
-            return source.read(band.index, window=window, out=out)
+            if isinstance(source, WarpedVRT) or (pixels := tiles.read(source, band.index, window)) is None:
+                return source.read(band.index, window=window, out=out)
         except rasterio.errors.RasterioError as error:
             raise ProcessError("StorageFailure", f"{band.href} cannot be read: {error}") from error
+        if out is None:
+            return pixels
+        out[...] = pixels
+        return out
 
     def reflectance(self, band: Band, window: Window, out: np.ndarray) -> None:
         """Reflectance x 10000 of ``band`` into ``out`` (int16 or float32), -10000 for nodata."""
