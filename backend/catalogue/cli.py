@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from processes.errors import ProcessError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -162,8 +164,6 @@ def dates(
     where: tuple[tuple[str, str, Any], ...],
 ) -> None:  # fmt: skip
     """Instants at which a place was observed."""
-    from processes.errors import ProcessError
-
     with _open() as opened:
         try:
             for instant in opened.dates(collection, bbox, (start, end), where):
@@ -219,8 +219,6 @@ def pairs(
     where: tuple[tuple[str, str, Any], ...],
 ) -> None:  # fmt: skip
     """Passes of two collections over one place that are close in time."""
-    from processes.errors import ProcessError
-
     with _open() as opened:
         try:
             for pair in opened.pairs(a, b, bbox, (start, end), max_hours, where):

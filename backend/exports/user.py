@@ -9,7 +9,7 @@ from typing import Any
 from backend.errors import OpenEOError
 from backend.exports.collections import FORMATS, UserCollections
 from backend.exports.workspace import Workspace, target_of
-from backend.files import FileSpace
+from backend.files import FileSpace, storage
 from backend.results import stac
 from backend.results.asset import Asset
 from backend.settings import Settings
@@ -94,8 +94,6 @@ class UserExports:
 
     def _free(self) -> int:
         """Bytes of storage the user has left."""
-        from backend.files import storage
-
         with self._database.session(read_only=True) as session:
             user: Any = users.get(session, self._user_id)
         taken = UserCollections(self._settings.collections_dir, self._user_id).size()

@@ -15,7 +15,16 @@ from processes.errors import ProcessError
 from processes.load.load_collection import cube_of_items
 from processes.load.load_geojson import with_values
 from processes.load.rasters import items_of_file
-from processes.vector.cube import as_vector, from_frame, from_geojson, reprojected
+from processes.vector.cube import (
+    as_vector,
+    crs_of,
+    from_frame,
+    from_geojson,
+    geometries_of,
+    properties_of,
+    reprojected,
+    vector_cube,
+)
 
 _PROPERTIES = {
     "properties": {
@@ -129,8 +138,6 @@ def _unsuitable(name: str, format: str, why: str) -> ProcessError:
 
 def _vectors(parts: Sequence[tuple[str, xr.DataArray]], options: Mapping[str, Any]) -> xr.DataArray:
     import numpy as np
-
-    from processes.vector.cube import crs_of, geometries_of, properties_of, vector_cube
 
     cubes_ = [as_vector(p) for _, p in parts]
     whole = cubes_[0]

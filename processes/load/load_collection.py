@@ -29,6 +29,7 @@ from processes.load.remote import mark_assets
 from processes.load.source import (
     WORKING_FACTOR,
     RasterSource,
+    Slice,
     choose_grid,
     instant_of,
     make_source,
@@ -239,8 +240,6 @@ def _report(collection: str, items: Sequence[pystac.Item], data: xr.DataArray, s
 
 
 def _flattened(slices: Sequence[Any]) -> Any:
-    from processes.load.source import Slice
-
     bands = tuple(tuple(b for s in slices for b in s.bands[k]) for k in range(len(slices[0].bands)))
     return Slice(slices[0].label, tuple(i for s in slices for i in s.items), bands)
 

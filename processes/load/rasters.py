@@ -19,7 +19,7 @@ import rasterio
 
 from processes import times
 from processes.errors import ProcessError
-from processes.extents import crs_name
+from processes.extents import WGS84, box_in, crs_name
 from processes.load.items import open_raster
 
 LABEL = "tuile:label"  # label of an item along time, where it is no instant
@@ -108,8 +108,6 @@ def make_item(
 ) -> pystac.Item:
     """An item of ``{asset: (href, fields)}`` with the footprint of ``bounds`` in ``crs``."""
     from shapely.geometry import box, mapping
-
-    from processes.extents import WGS84, box_in
 
     bbox = box_in((*bounds, crs), WGS84)  # type: ignore[arg-type]
     properties: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 from processes.demand import Interval
 from processes.env import Env
 from processes.errors import ProcessError
+from processes.extents import instant
 from processes.load.fetch import Fetcher, shown
 
 MOST_ITEMS = 10_000
@@ -39,24 +40,22 @@ class Query:
 
     def touches(self, item: Mapping[str, Any]) -> bool:
         """Whether an item's box and time meet the query; unknown ones do."""
-        box = item.get("bbox")
-        if self.bbox is not None and box and not boxes_meet(self.bbox, _flat(box)):
-            return False
-        first, last = instants_of(item)
-        start, end = self.interval
-        return not ((start and last and _compare(last) < _compare(start)) or (end and first and _compare(first) >= _compare(end)))  # fmt: skip
+        return self._meets(item.get("bbox"), *instants_of(item))
 
     def may_hold(self, collection: Mapping[str, Any]) -> bool:
         """Whether a collection's extent meets the query."""
         extent = collection.get("extent") or {}
-        boxes = (extent.get("spatial") or {}).get("bbox") or []
-        if self.bbox is not None and boxes and not boxes_meet(self.bbox, _flat(boxes[0])):
+        boxes = (extent.get("spatial") or {}).get("bbox") or [None]
+        spans = (extent.get("temporal") or {}).get("interval") or [()]
+        return self._meets(boxes[0], *(spans[0] if len(spans[0]) == 2 else (None, None)))
+
+    def _meets(self, box: Sequence[float] | None, first: str | None, last: str | None) -> bool:
+        if self.bbox is not None and box and not boxes_meet(self.bbox, _flat(box)):
             return False
-        spans = (extent.get("temporal") or {}).get("interval") or []
-        if not spans or len(spans[0]) != 2:
-            return True
-        (first, last), (start, end) = spans[0], self.interval
-        return not ((start and last and _compare(last) < _compare(start)) or (end and first and _compare(first) >= _compare(end)))  # fmt: skip
+        start, end = (instant(v) if v else None for v in self.interval)
+        before = start and last and (instant(last) or "") < start
+        after = end and first and (instant(first) or "") >= end
+        return not (before or after)
 
     def parameters(self) -> dict[str, str]:
         """As query parameters of an API."""
@@ -75,12 +74,6 @@ class Found:
     items: list[dict[str, Any]] = field(default_factory=list)
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
     result: dict[str, Any] | None = None  # the document of job results
-
-
-def _compare(instant: str) -> str:
-    from processes.extents import instant as iso
-
-    return iso(instant) or ""
 
 
 def instants_of(item: Mapping[str, Any]) -> tuple[str | None, str | None]:

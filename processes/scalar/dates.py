@@ -9,22 +9,10 @@ from typing import Any
 
 from processes.errors import parameter_invalid
 from processes.registry import process
-from processes.scalar.values import plain
+from processes.scalar.values import DATE, instant, plain
 
 _TIME = re.compile(r"\d{2}:\d{2}:\d{2}")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _SECONDS = {"millisecond": 0.001, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
-
-
-def instant(text: Any) -> dt.datetime | None:
-    """The instant a text stands for, with time zone (UTC where it names none); None for other texts."""
-    if not isinstance(text, str) or not _DATE.match(text):
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(text.replace(":60", ":59") if text[17:19] == "60" else text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def _instant(value: Any, name: str) -> dt.datetime:
@@ -99,7 +87,7 @@ def date_shift(date: Any, value: int, unit: str) -> str:
             moved = moment + dt.timedelta(milliseconds=round(_unit(unit) * 1000) * int(value))
     except (OverflowError, ValueError, calendar.IllegalMonthError) as error:
         raise parameter_invalid("value", f"{value} {unit} from {text} is no date of the years 1 to 9999.") from error
-    if _DATE.fullmatch(text):
+    if DATE.fullmatch(text):
         return moved.date().isoformat()
     written = moved.isoformat(timespec="milliseconds" if moved.microsecond else "seconds")
     return written.replace("+00:00", "Z") if text.endswith(("Z", "z")) else written

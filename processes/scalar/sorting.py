@@ -9,9 +9,8 @@ import numpy as np
 
 from processes.errors import ProcessError, parameter_invalid
 from processes.registry import process
-from processes.scalar.dates import instant
 from processes.scalar.statistics import flat
-from processes.scalar.values import array, elements, float_dtype
+from processes.scalar.values import array, elements, float_dtype, instant
 
 
 def _key(value: Any) -> Any:

@@ -19,7 +19,9 @@ Where elements would have to be removed per pixel, NaN fills the end instead: al
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +29,8 @@ import numpy as np
 
 from processes.callback import LabeledArray
 from processes.errors import parameter_invalid
+
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def is_block(value: Any) -> bool:
@@ -174,8 +178,6 @@ def positions(labels: Sequence[Any] | None, count: int) -> np.ndarray:
         return np.array(labels, "M8[ns]").astype("i8") / 1e9
     if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in labels):
         return np.array(labels, "f8")
-    from processes.scalar.dates import instant
-
     instants = [instant(v) if isinstance(v, str) else None for v in labels]
     if all(i is not None for i in instants):
         return np.array([i.timestamp() for i in instants if i is not None], "f8")
@@ -185,11 +187,20 @@ def positions(labels: Sequence[Any] | None, count: int) -> np.ndarray:
 def same_label(a: Any, b: Any) -> bool:
     """Whether two labels are one: equal, or texts and ``datetime64`` of one instant."""
     if isinstance(a, np.datetime64) or isinstance(b, np.datetime64):
-        from processes.scalar.dates import instant
-
         first, second = instant(plain(a)), instant(plain(b))
         return first is not None and first == second
     a, b = plain(a), plain(b)
     if isinstance(a, str) != isinstance(b, str):
         return False
     return bool(a == b)
+
+
+def instant(text: Any) -> dt.datetime | None:
+    """The instant a text stands for, with time zone (UTC where it names none); None for other texts."""
+    if not isinstance(text, str) or not DATE.match(text):
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text.replace(":60", ":59") if text[17:19] == "60" else text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
