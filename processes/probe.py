@@ -52,12 +52,23 @@ def stored_nodata(nodata: float | None, dtype: np.dtype) -> tuple[np.generic, bo
 
 
 def answer(value: Any, shape: Sequence[int]) -> np.ndarray:
-    """What a callback returned, as a block of ``shape`` (a single value stands for every pixel, None for NaN)."""
+    """What a callback returned, as a block of ``shape`` (a single value stands for every pixel, None for NaN).
+
+    Raises ``ProcessParameterInvalid`` where it is neither one value nor one per pixel.
+    """
     value = getattr(value, "values", value)
     values = np.asarray(np.nan if value is None else value)
     if values.dtype == object:  # a list of numbers and None
         values = values.astype("f8")
-    return values if values.shape == tuple(shape) else np.broadcast_to(values, tuple(shape))
+    if values.shape == tuple(shape):
+        return values
+    try:
+        return np.broadcast_to(values, tuple(shape))
+    except ValueError:
+        raise ProcessError(
+            "ProcessParameterInvalid",
+            f"The callback must return one value (for each pixel), but it returned an array of {values.size} values.",
+        ) from None
 
 
 def cube_answer(value: Any, dims: Sequence[Any], shape: Sequence[int]) -> np.ndarray:

@@ -108,7 +108,7 @@ def long(data: xr.DataArray) -> pd.DataFrame:
             shapes = np.array(labels, dtype=object)[at]
         else:
             columns[d] = np.array([v if isinstance(v, (int, float)) else describe.text(v) for v in labels])[at]
-    flat = values.reshape(-1, data.sizes[band]) if band else values.reshape(-1, 1)
+    flat = values.reshape(index.shape[1], data.sizes[band] if band else 1)
     names = (
         []
         if data.attrs.get(GEOMETRIES_ONLY)

@@ -46,7 +46,7 @@ def add_dimension_demand(args: Mapping[str, Any], demand: Demand) -> dict[str, D
 
 @process(demand=add_dimension_demand)
 def add_dimension(data: xr.DataArray, name: str, label: Any, type: str = "other") -> xr.DataArray:
-    """The cube with a new first dimension of one ``label``. Raises ``DimensionExists``."""
+    """The cube with a new first dimension of one ``label`` (of geometries: WKT). Raises ``DimensionExists``."""
     _exists(data, name)
     if type == "spatial":
         taken = set(cubes.kinds(data).values())
@@ -59,8 +59,22 @@ def add_dimension(data: xr.DataArray, name: str, label: Any, type: str = "other"
     else:
         raise parameter_invalid("type", f"'{type}' is not one of {', '.join([*_TYPES, 'spatial'])}")
     value = times.parse(label) if kind == cubes.TEMPORAL and _is_instant(label) else label
+    if kind == cubes.GEOMETRY:
+        value = _geometry(label)
     out = data.expand_dims({name: [value]})
     return cubes.like(out, data, dims={name: kind})
+
+
+def _geometry(label: Any) -> Any:
+    """The geometry of a label, which the standard wants to be a number or text: well-known text."""
+    import shapely
+
+    try:
+        return shapely.from_wkt(label)
+    except (TypeError, shapely.errors.ShapelyError) as error:
+        raise parameter_invalid(
+            "label", f"a dimension of geometries needs one as well-known text, such as 'POINT (3 45)', not {label!r}."
+        ) from error
 
 
 def _is_instant(label: Any) -> bool:

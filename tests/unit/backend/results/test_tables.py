@@ -127,3 +127,10 @@ def test_unsuitable(tmp_path: Path, data, name: str) -> None:
     with pytest.raises(OpenEOError) as caught:
         save(data, name, tmp_path)
     assert caught.value.code == "FormatUnsuitable"
+
+
+def test_a_cube_without_bands_is_an_empty_table(make_cube: MakeCube, tmp_path: Path) -> None:
+    """What `filter_bands` leaves where no name fits."""
+    empty = make_cube(size=(4, 5)).isel(bands=slice(0, 0))
+    (asset,) = write([SaveResult(empty, "CSV", {})], tmp_path)
+    assert "bands" not in asset.path.read_text().splitlines()[0]

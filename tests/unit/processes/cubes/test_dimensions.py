@@ -54,6 +54,10 @@ def test_add_dimension_types_and_labels() -> None:
     assert error_of(add_dimension, full, "again", 3, "spatial") == "DimensionExists"
     assert error_of(add_dimension, CUBE, "t", 1) == "DimensionExists"
     assert error_of(add_dimension, CUBE, "z", 1, "colour") == "ProcessParameterInvalid"
+    place = add_dimension(CUBE, "place", "POINT (3 45)", "geometry")
+    assert cubes.kind_of(place, "place") == cubes.GEOMETRY and cubes.labels(place, "place")[0].x == 3
+    for label in ("month", 1, ""):
+        assert error_of(add_dimension, CUBE, "place", label, "geometry") == "ProcessParameterInvalid"
 
 
 def test_drop_dimension() -> None:

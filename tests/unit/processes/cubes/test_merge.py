@@ -231,3 +231,9 @@ def test_predict_for_dates() -> None:
         predict_curve(held, line, "t")
     with pytest.raises(ProcessError, match="DimensionNotAvailable"):
         predict_curve(MAKE(values()), line, "new", [1])
+
+
+def test_a_resolver_that_returns_arrays_is_told_so() -> None:
+    with pytest.raises(ProcessError, match=r"one value .* it returned an array of 2 values") as caught:
+        merge_cubes(MAKE(values()), MAKE(values()), lambda x, y, context=None: np.array([3, 3]))
+    assert caught.value.code == "ProcessParameterInvalid"
