@@ -85,8 +85,8 @@ def cube(
         attrs["derived_from"] = ids
     if band_info:
         attrs["band_info"] = {k: dict(v) for k, v in band_info.items()}
-    data = xr.DataArray(values, dims=list(dims), coords=dict(coords), attrs=attrs)
-    return with_crs(data, crs) if crs is not None else data
+    held = {**coords, "spatial_ref": _spatial_ref(crs)} if crs is not None else dict(coords)
+    return xr.DataArray(values, dims=list(dims), coords=held, attrs=attrs)
 
 
 def kinds(data: xr.DataArray) -> dict[str, str]:
@@ -192,11 +192,15 @@ def crs_of(data: xr.DataArray) -> Any:
 
 def with_crs(data: xr.DataArray, crs: Any) -> xr.DataArray:
     """The same cube, with ``crs`` (anything pyproj takes) as its coordinate ``spatial_ref``."""
+    return data.assign_coords(spatial_ref=_spatial_ref(crs))
+
+
+def _spatial_ref(crs: Any) -> xr.DataArray:
     from odc.geo.crs import norm_crs
 
-    wkt = norm_crs(crs).to_wkt()
-    ref = xr.DataArray(np.int32(norm_crs(crs).epsg or 0), attrs={"crs_wkt": wkt, "spatial_ref": wkt})
-    return data.assign_coords(spatial_ref=ref)
+    known = norm_crs(crs)
+    wkt = known.to_wkt()
+    return xr.DataArray(np.int32(known.epsg or 0), attrs={"crs_wkt": wkt, "spatial_ref": wkt})
 
 
 def geobox_of(data: xr.DataArray) -> GeoBox:
