@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numba.core.errors import NumbaError
 
+from processes.callback import LabeledArray
 from processes.errors import ProcessError
 from processes.registry import Process
 
 # What code does with a value of a type it did not expect
-FAULTS = (TypeError, ValueError, AttributeError, KeyError, IndexError)
+FAULTS = (TypeError, ValueError, AttributeError, KeyError, IndexError, NumbaError)
 _NAMES = {
     "null": "null", "boolean": "a boolean", "number": "a number", "string": "a text", "array": "an array",
     "object": "an object", "datacube": "a data cube", "process-graph": "a callback",
@@ -59,7 +61,7 @@ def _kinds(value: Any) -> set[str]:
         # in a callback over a block an array stands for the number of each pixel; of objects nothing is known
         kind = _KINDS.get(value.dtype.kind)
         return set() if kind is None else {kind, "array"} if np.ndim(value) else {kind}
-    if isinstance(value, list | tuple):
+    if isinstance(value, LabeledArray | list | tuple):
         return {"array"}
     if isinstance(value, Mapping):
         return {"object"}

@@ -10,6 +10,7 @@ import pytest
 from backend.graph.misfits import misfit
 from processes import cube as cubes
 from processes import registry
+from processes.callback import LabeledArray
 
 CUBE = cubes.cube(np.zeros((2, 2)), ["y", "x"], {"y": [1.0, 0.0], "x": [0.0, 1.0]})
 
@@ -23,6 +24,7 @@ CUBE = cubes.cube(np.zeros((2, 2)), ["y", "x"], {"y": [1.0, 0.0], "x": [0.0, 1.0
         ("filter_temporal", {"data": CUBE, "extent": 1.0}, "it must be an array, not a number"),
         ("reduce_dimension", {"data": {}, "reducer": len, "dimension": "t"}, "it must be a data cube, not an object"),
         ("reduce_dimension", {"data": CUBE, "reducer": {}, "dimension": "t"}, "it must be a callback, not an object"),
+        ("order", {"data": [1], "asc": LabeledArray(np.zeros((2, 1)), [1, 2], "t")}, "a boolean, not an array"),
     ],
 )
 def test_the_first_wrong_one_is_named(process: str, arguments: dict[str, Any], words: str) -> None:
