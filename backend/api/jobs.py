@@ -19,7 +19,6 @@ from backend.store import jobs, udps
 from backend.store.models import Job
 
 blueprint = Blueprint("jobs", __name__)
-FIELDS = ("process", "title", "description", "plan", "budget", "log_level")
 OURS = ("id", "status", "progress", "created", "updated", "queued", "started", "finished", "usage", "costs", "links")
 
 
@@ -52,9 +51,7 @@ def change(job_id: str) -> Response:
     body = parse.body()
     with context().database.session() as session:
         job = owned(session, job_id, user.id)
-        for name in OURS:
-            if name in body:
-                raise OpenEOError("PropertyNotEditable", f"'{name}' of a job cannot be changed.")
+        parse.refuse(body, OURS, "job")
         fields = _fields(body)
         fields["options"] = job.options | fields.pop("options")
         if not jobs.change(session, job_id, **fields):
@@ -107,14 +104,6 @@ def owned(session: Session, job_id: str, user_id: str) -> Job:
 
 def _fields(body: dict[str, Any]) -> dict[str, Any]:
     """Columns of a job from a body: only what the body names; what the standard does not know goes to ``options``."""
-    readers = {
-        "process": lambda: parse.process(body["process"]),
-        "title": lambda: parse.text(body, "title"),
-        "description": lambda: parse.text(body, "description"),
-        "plan": lambda: parse.plan(body),
-        "budget": lambda: parse.budget(body),
-        "log_level": lambda: parse.log_level(body),
-    }
-    fields: dict[str, Any] = {name: readers[name]() for name in FIELDS if name in body}
-    fields["options"] = {k: v for k, v in body.items() if k not in FIELDS and k not in OURS and v is not None}
+    fields = parse.members(body, parse.COMMON)
+    fields["options"] = {k: v for k, v in body.items() if k not in parse.COMMON and k not in OURS and v is not None}
     return fields

@@ -6,7 +6,7 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -157,6 +157,29 @@ def log_level(value: Mapping[str, Any]) -> str:
     """The least severe level to keep; ``info`` where nothing is said."""
     found = text(value, "log_level") or "info"
     return _level(found.lower(), "log_level")
+
+
+# What jobs and services have in common: member of a body -> reader of the body.
+COMMON: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "process": lambda value: process(value["process"]),
+    "title": lambda value: text(value, "title"),
+    "description": lambda value: text(value, "description"),
+    "plan": plan,
+    "budget": budget,
+    "log_level": log_level,
+}
+
+
+def members(value: Mapping[str, Any], readers: Mapping[str, Callable[[Mapping[str, Any]], Any]]) -> dict[str, Any]:
+    """The members of a body that there are readers for, as they read them; only what the body names."""
+    return {name: read(value) for name, read in readers.items() if name in value}
+
+
+def refuse(value: Mapping[str, Any], ours: Iterable[str], what: str) -> None:
+    """Raises ``PropertyNotEditable`` for the first of ``ours`` that a body would change."""
+    for name in ours:
+        if name in value:
+            raise OpenEOError("PropertyNotEditable", f"'{name}' of a {what} cannot be changed.")
 
 
 def query_level(default: str) -> str:
