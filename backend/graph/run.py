@@ -192,8 +192,8 @@ def _refuse_too_much(ledger: Sequence[LoadReport], values: Sequence[Any], max_pi
     if max_pixels is None:
         return
     products, read = sum(len(r.items) for r in ledger), sum(r.pixels for r in ledger)
-    cubes = [v.data if isinstance(v, SaveResult) else v for v in values]
-    written = sum(c.size for c in cubes if isinstance(c, xr.DataArray))
+    results = [v.data if isinstance(v, SaveResult) else v for v in values]
+    written = sum(c.size for c in results if isinstance(c, xr.DataArray))
     for verb, pixels, of in (("read", read, f" of {products} products"), ("write", written, "")):
         if pixels > max_pixels:
             raise OpenEOError(
@@ -238,8 +238,8 @@ def estimate(
     plan = prepare(process, env, parameters=parameters, namespace=namespace)
     _nothing_outside(plan)
     values = evaluate(plan, replace(env, ledger=ledger, dispatch=_NoDispatch()), namespace=namespace)
-    cubes = [getattr(v, "data", v) if isinstance(v, SaveResult) else v for v in values]
-    output = sum(int(c.nbytes) for c in cubes if isinstance(c, xr.DataArray))
+    results = [getattr(v, "data", v) if isinstance(v, SaveResult) else v for v in values]
+    output = sum(int(c.nbytes) for c in results if isinstance(c, xr.DataArray))
     return {
         "products": len({i for r in ledger for i in r.items}),
         "pixels": sum(r.pixels for r in ledger),
