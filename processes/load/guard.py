@@ -33,6 +33,7 @@ TIMEOUT = 300.0  # seconds without a sign of life: for a block, or a look at a w
 CHECK_TIMEOUT = 1800.0  # seconds to read a whole file
 REMEMBERED = 1000  # files known to be damaged, or to be sound
 MAGIC = (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02", b"CDF\x05")
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LENGTH = struct.Struct("<Q")  # bytes of JSON that follow
 
 # (path, stamp) -> why it cannot be read; None: it was read whole
@@ -73,16 +74,18 @@ class _Reader:
             )
         return self._socket
 
-    def end(self) -> str:
-        """Kill it if it lives; tells what it ended with."""
+    def end(self, patience: float = 0.0) -> int:
+        """Kill it, if it does not end by itself within ``patience`` seconds; what it ended with (-signal, or status)."""
         if self._socket is not None:
             self._socket.close()
         popen, self._popen, self._socket = self._popen, None, None
         if popen is None:
-            return ""
-        popen.kill()
-        code = popen.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+            return 0
+        try:
+            return popen.wait(patience)
+        except subprocess.TimeoutExpired:
+            popen.kill()
+            return popen.wait()
 
 
 def _received(connection: socket.socket, size: int) -> bytearray:
@@ -130,7 +133,7 @@ def ask(
     """What `processes.load.guard_child` says to a question about a file; pixels go to ``out``.
 
     Raises ``RasterioIOError`` where it cannot be read, and for one that crashed the reader or kept it busy for ``timeout``
-    seconds (not asked again until the file changes).
+    seconds (not asked again until the file changes). A reader that others killed (for want of memory) says nothing of the file.
     """
     key, timeout = (path, _stamp(path)), timeout or TIMEOUT
     if (reason := _known.get(key)) is not None:
@@ -141,10 +144,16 @@ def ask(
         except TimeoutError:
             _reader.end()
             reason = f"reading it took more than {timeout:.0f} s"
+            _remember(key, reason)
         except (EOFError, OSError):
-            reason = f"reading it crashed the reader ({_reader.end()})"
+            code = _reader.end(patience=5.0)
+            name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+            if code >= 0 or -code in FROM_OUTSIDE:
+                reason = f"the process that reads it ended with {name}"
+            else:
+                reason = f"reading it crashed the reader ({name})"
+                _remember(key, reason)
     if reason is not None:
-        _remember(key, reason)
         raise rasterio.errors.RasterioIOError(reason)
     if "code" in told:
         raise ProcessError(told["code"], told["error"])

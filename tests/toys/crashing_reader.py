@@ -1,4 +1,4 @@
-"""A reader of `processes.load.guard` that dies, hangs or fails where a file's name says so."""
+"""A reader of `processes.load.guard` that dies, is killed or hangs where a file's name says so."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def read(stamp: int, href: str, **arguments: Any) -> Any:
         damaged = file.read()[-1:] == b"!"
     if damaged and "crash" in href:
         os.kill(os.getpid(), signal.SIGSEGV)
+    if damaged and "kill" in href:
+        os.kill(os.getpid(), signal.SIGKILL)
     if damaged and "hang" in href:
         time.sleep(60)
     return _read(stamp, href, **arguments)

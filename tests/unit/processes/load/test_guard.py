@@ -105,6 +105,19 @@ def test_a_known_damage_is_not_tried_again_until_the_file_changes(tmp_path: Path
     assert (one.read(2) == PIXELS[1]).all()
 
 
+def test_a_reader_that_is_killed_says_nothing_of_the_file(tmp_path: Path, crashing: None) -> None:
+    """By the kernel, for want of memory: another time it may be read."""
+    path = write(tmp_path / "kill.nc")
+    damage(path)
+    stamp = path.stat().st_mtime_ns
+    with open_raster(f"HDF5:{path}://B04") as source:
+        with pytest.raises(rasterio.errors.RasterioIOError, match="the process that reads it ended with SIGKILL"):
+            source.read(1)
+        write(path)
+        os.utime(path, ns=(stamp, stamp))
+        assert (source.read(1) == PIXELS[0]).all()
+
+
 def test_a_hanging_file_is_given_up(tmp_path: Path, crashing: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "TIMEOUT", 2.0)
     path = write(tmp_path / "hang.nc")
