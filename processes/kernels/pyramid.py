@@ -91,34 +91,86 @@ def halve_first(tile, out):
             out[i, j] = tile[2 * i, 2 * j]
 
 
-@nb.njit(nogil=True, cache=True)
+# sums in any order, which lets the compiler add on vectors; NaN and infinity keep their meaning
+_ANY_ORDER = {"reassoc", "nsz"}
+
+
 def summary(tile, nodata, has_nodata):
     """``(n, min, max, mean, sum of squared deviations)`` of the valid cells, float64; ``n == 0``: the others are 0.
 
-    NaN, infinities and ``nodata`` are not valid. Two passes, so that nothing cancels; rows are summed on their own, so
-    that rounding stays small and the loop over a row has no branch.
+    NaN, infinities and ``nodata`` are not valid. Two passes, so that nothing cancels.
     """
-    n, low, high, total = 0, np.inf, -np.inf, 0.0
-    for row in tile:
-        count, part, lowest, highest = 0, 0.0, np.inf, -np.inf
-        for v in row:
-            x = np.float64(v)
-            valid = x - x == 0.0 and not (has_nodata and v == nodata)
-            count += valid
-            part += x if valid else 0.0
-            lowest = x if valid and x < lowest else lowest
-            highest = x if valid and x > highest else highest
-        n += count
-        total += part
-        low, high = min(low, lowest), max(high, highest)
+    values = np.ascontiguousarray(tile).reshape(-1)
+    absent = np.float64(nodata if has_nodata else np.nan)  # nothing equals NaN
+    n, total = _total(values, absent)
     if n == 0:
         return 0, 0.0, 0.0, 0.0, 0.0
-    mean, m2 = total / n, 0.0
-    for row in tile:
-        part = 0.0
-        for v in row:
-            x = np.float64(v)
-            valid = x - x == 0.0 and not (has_nodata and v == nodata)
-            part += (x - mean) ** 2 if valid else 0.0
-        m2 += part
-    return n, low, high, mean, m2
+    low, high = _float_ends(values, absent) if values.dtype.kind == "f" else _integer_ends(values, nodata, has_nodata)
+    mean = total / n
+    return n, float(low), float(high), mean, _squares(values, absent, mean)
+
+
+@nb.njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
+def _total(values, absent):
+    """Number and sum of the valid values (1-D)."""
+    n, total = 0, 0.0
+    for i in range(values.size):
+        x = np.float64(values[i])
+        valid = (x - x == 0.0) & (x != absent)
+        n += valid
+        total += x if valid else 0.0
+    return n, total
+
+
+@nb.njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
+def _squares(values, absent, mean):
+    """Sum of squared deviations from ``mean`` of the valid values (1-D)."""
+    total = 0.0
+    for i in range(values.size):
+        x = np.float64(values[i])
+        valid = (x - x == 0.0) & (x != absent)
+        deviation = x - mean if valid else 0.0
+        total += deviation * deviation
+    return total
+
+
+def _float_ends(values, absent):
+    """Least and greatest valid value. Their bits are compared as integers: that is done on vectors, what minds NaN is not.
+
+    Those of negative numbers run the other way and are turned round, before and after.
+    """
+    bits = values.view(f"i{values.itemsize}")
+    info = np.iinfo(bits.dtype)
+    least, most = bits.dtype.type(info.min), bits.dtype.type(info.max)
+    ends = np.array(_ordered_ends(values, bits, values.dtype.type(absent), least, most), bits.dtype)
+    return (ends ^ ((ends >> (info.bits - 1)) & most)).view(values.dtype)
+
+
+@nb.njit(nogil=True, cache=True)
+def _ordered_ends(values, bits, absent, least, most):
+    low, high = most, least
+    for i in range(values.size):
+        x = values[i]
+        key = bits[i] ^ (most if bits[i] < 0 else bits.dtype.type(0))
+        valid = (x - x == 0) & (x != absent)
+        low = min(low, key if valid else most)
+        high = max(high, key if valid else least)
+    return low, high
+
+
+def _integer_ends(values, nodata, has_nodata):
+    """Least and greatest value that is not ``nodata``."""
+    if not has_nodata:
+        return values.min(), values.max()
+    info = np.iinfo(values.dtype)
+    return _ends_but(values, values.dtype.type(nodata), values.dtype.type(info.min), values.dtype.type(info.max))
+
+
+@nb.njit(nogil=True, cache=True)
+def _ends_but(values, nodata, least, most):
+    low, high = most, least
+    for i in range(values.size):
+        v = values[i]
+        low = min(low, v if v != nodata else most)
+        high = max(high, v if v != nodata else least)
+    return low, high

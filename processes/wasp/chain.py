@@ -34,7 +34,7 @@ from processes.wasp.tile_blocks import do_block
 VERSION = "6"
 BLOCK = 1024
 BLOCK_BYTES = 128 << 20  # what one block may hold
-CACHE_BYTES = 64 << 20, 512 << 20  # GDAL's cache, at least and at most: every input block is read once
+CACHE_BYTES, MOST_CACHE_BYTES = 64 << 20, 512 << 20  # GDAL's cache: every input block is read once
 
 
 def parse_dates(value: str | Sequence[str] | None, available: Sequence[date]) -> list[date]:
@@ -220,7 +220,7 @@ def _optics(band: Band) -> dict[str, Any]:
 def _cache_bytes(acquisitions: Sequence[Acquisition], groups: Sequence[Group], workers: int) -> int:
     """What holds a block of every coarse file for each worker: blocks of coarse files span several blocks of a tile."""
     files = len(acquisitions) * len(groups[-1].bands)
-    return min(max(CACHE_BYTES[0], files * workers * 3 * BLOCK * BLOCK // 4), CACHE_BYTES[1])
+    return min(max(CACHE_BYTES, files * workers * 3 * BLOCK * BLOCK // 4), MOST_CACHE_BYTES)
 
 
 def _block_size(acquisitions: Sequence[Acquisition], sensor: Sensor, groups: Sequence[Group]) -> tuple[int, int, int]:
