@@ -40,7 +40,7 @@ class Painters:
         from backend.results.format import all_formats
         from backend.services import layer  # noqa: F401  (the point is the import)
         from backend.store.db import Database
-        from processes.load.read import GDAL_OPTIONS
+        from processes.load.read import keep_blocks
         from processes.registry import processes
 
         processes()
@@ -49,9 +49,7 @@ class Painters:
         self.memory = settings.memory_limit // settings.tile_slots
         kept = min(self.memory // SHARE, UNPACKED)
         self.memory -= kept
-        # GDAL keeps the blocks it has unpacked: each is looked at by several neighbours. (A number is bytes here; that of
-        # the readers of whole tiles, who look at a block once, keeps none.)
-        GDAL_OPTIONS["GDAL_CACHEMAX"] = kept
+        keep_blocks(kept)
         # one block at a time: blocks are drawn side by side in several processes. The function, not its name: to look a
         # name up dask imports all of distributed
         dask.config.set(scheduler=dask.local.get_sync)

@@ -35,11 +35,20 @@ GDAL_OPTIONS: dict[str, Any] = {
     "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",  # else GDAL writes an index beside gzipped archives
 }  # fmt: skip
 OPEN_FILES = 200  # per thread
+_keeps = False  # whether GDAL keeps the blocks it has unpacked, see `keep_blocks`
 
 _nodata = lru_cache(maxsize=512)(stored_nodata)
 _local = threading.local()
 # files left out because they could not be read, per process: {source id: {href: reason}}; see `take_unreadable`
 _unreadable: dict[str, str] = {}
+
+
+def keep_blocks(size: int) -> None:
+    """Let this process keep up to ``size`` bytes of unpacked blocks of files: for what looks at the same ones again and
+    again, as neighbouring map tiles do. (``GDAL_CACHEMAX`` as a number is bytes to rasterio: by default none are kept.)
+    """
+    global _keeps
+    GDAL_OPTIONS["GDAL_CACHEMAX"], _keeps = size, True
 
 
 def read_block(location: Sequence[tuple[int, int]], source: RasterSource) -> np.ndarray:
@@ -194,20 +203,23 @@ def decode(codes: np.ndarray, how: Sequence[tuple[str, Any]]) -> np.ndarray:
 
 
 class _Grid:
-    """Source window plus how its pixels land in the block: ``rows``/``cols`` index vectors or 2-D index arrays."""
+    """Source window plus how its pixels land in the block: index vectors ``rows`` and ``cols``, or per pixel its one of
+    the window's ``cells``, counted row by row."""
 
     def __init__(
-        self, window: Window, place: tuple[slice, slice], rows: Any = None, cols: Any = None, inside: Any = None,
-        level: int | None = None,
+        self, window: Window, place: tuple[slice, slice], rows: Any = None, cols: Any = None, cells: Any = None,
+        inside: Any = None, level: int | None = None,
     ):  # fmt: skip
-        self.window, self.place, self.rows, self.cols, self.inside = window, place, rows, cols, inside
-        self.level = level
+        self.window, self.place, self.rows, self.cols = window, place, rows, cols
+        self.cells, self.inside, self.level = cells, inside, level
 
     def read(self, band: Band) -> np.ndarray:
         """Stored numbers for the pixels of ``place``; arbitrary where ``inside`` is False."""
         dn = read_window(band, self.window, self.level)
+        if self.cells is not None:
+            return dn.reshape(-1).take(self.cells)
         if self.rows is not None:
-            dn = dn[self.rows[:, None], self.cols[None, :]] if self.rows.ndim == 1 else dn[self.rows, self.cols]
+            return dn.take(self.rows, axis=0).take(self.cols, axis=1)
         return np.ascontiguousarray(dn)
 
 
@@ -257,34 +269,29 @@ def _index(at: np.ndarray, axis: int, size: int, level: Level) -> tuple[np.ndarr
 
 
 def _warped(source: GeoBox, target: GeoBox, xs: np.ndarray, ys: np.ndarray, level: Level, near: bool) -> _Grid | None:
-    height, width = source.shape
-    if near:
-        from processes.resample.warp import projected_centres
+    from processes.kernels.grid import cells_of
 
-        sx, sy = projected_centres(source, target)
-        ok = np.isfinite(sx) & np.isfinite(sy)
-        sx, sy = np.where(ok, sx, -1), np.where(ok, sy, -1)
+    if near:
+        from processes.resample.warp import centre_rows
+
+        sx, sy, low, share = centre_rows(source, target)
     else:
         inverse = ~source.affine
         grid_x, grid_y = np.meshgrid(xs, ys)
         x, y = transformer(str(target.crs), str(source.crs)).transform(grid_x, grid_y)
-        ok = np.isfinite(x) & np.isfinite(y)
-        x, y = np.where(ok, x, 0), np.where(ok, y, 0)
         sx, sy = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
-    (cols, good_c), (rows, good_r) = _index(sx, 1, width, level), _index(sy, 0, height, level)
-    inside = ok & good_c & good_r
-    if not inside.any():
+        low, share = np.arange(len(ys)), np.zeros(len(ys))
+    cells = np.empty(tuple(target.shape), "i8")
+    reduced, size, held = level.number is not None, tuple(source.shape), tuple(level.shape)
+    found, r0, r1, c0, c1 = cells_of(sx, sy, low, share, size, reduced, held, level.ratio, level.shift, EDGE, cells)
+    if not found:
         return None
-    c0, r0 = cols[inside].min(), rows[inside].min()
-    window = Window(c0, r0, cols[inside].max() - c0 + 1, rows[inside].max() - r0 + 1)
-    return _Grid(
-        window,
-        (slice(None), slice(None)),
-        np.where(inside, rows - r0, 0),
-        np.where(inside, cols - c0, 0),
-        None if inside.all() else inside,
-        level.number,
-    )
+    inside = None
+    if found < cells.size:
+        inside = cells >= 0
+        np.maximum(cells, 0, out=cells)
+    window = Window(c0, r0, c1 - c0 + 1, r1 - r0 + 1)
+    return _Grid(window, (slice(None), slice(None)), cells=cells, inside=inside, level=level.number)
 
 
 def read_window(band: Band, window: Window, level: int | None = None) -> np.ndarray:
@@ -293,7 +300,7 @@ def read_window(band: Band, window: Window, level: int | None = None) -> np.ndar
         return gml.draw(band.href, band.geobox[window.toslices()])
     try:
         source = dataset(band.href, level)
-        pixels = tiles.read(source, band.index, window) if level is None else None
+        pixels = tiles.read(source, band.index, window) if level is None and not _keeps else None
         return source.read(band.index, window=window) if pixels is None else pixels
     except (rasterio.errors.RasterioError, IndexError) as error:
         raise _unread(band, error) from error

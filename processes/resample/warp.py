@@ -278,9 +278,21 @@ def _area_mean(planes: np.ndarray, source: GeoBox, target: GeoBox) -> np.ndarray
 
 
 def projected_centres(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates in ``source`` of all pixel centres of ``target``.
+    """Pixel coordinates in ``source`` of all pixel centres of ``target``, as exact as `centre_rows`."""
+    sx, sy, low, share = centre_rows(source, target)
+    return (_down(sx, low, share), _down(sy, low, share)) if share.any() else (sx, sy)
+
+
+def centre_rows(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pixel coordinates in ``source`` of the pixel centres along some rows of ``target``: from them those of all rows.
 
     Exact at nodes every few pixels and linear between; nodes are put closer until the error is below `_TOLERANCE`.
+
+    Returns
+    -------
+    columns and rows in ``source`` (some rows, columns of ``target``)
+    per row of ``target``, the first of the two rows it lies between, and its share (0 to 1) of the second. All 0: there
+    is a row for each.
     """
     rows, cols = target.shape
     step = _NODES
@@ -289,13 +301,13 @@ def projected_centres(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.nd
         exact = _grid(source, target, nodes_x, nodes_y)
         mid_x, mid_y = (nodes_x[1:] + nodes_x[:-1]) / 2, (nodes_y[1:] + nodes_y[:-1]) / 2
         truth = _grid(source, target, mid_x, mid_y)
-        guess = [_between_nodes(v, nodes_y, nodes_x, mid_y, mid_x) for v in exact]
+        middle = _between(nodes_y, mid_y)
+        guess = [_down(_across(v, nodes_x, mid_x), *middle) for v in exact]
         if all(np.isfinite(t).all() and np.abs(g - t).max() < _TOLERANCE for g, t in zip(guess, truth)):
-            y, x = np.arange(rows) + 0.5, np.arange(cols) + 0.5
-            sx, sy = (_between_nodes(v, nodes_y, nodes_x, y, x) for v in exact)
-            return sx, sy
+            sx, sy = (_across(v, nodes_x, np.arange(cols) + 0.5) for v in exact)
+            return sx, sy, *_between(nodes_y, np.arange(rows) + 0.5)
         step //= 2
-    return _grid(source, target, np.arange(cols) + 0.5, np.arange(rows) + 0.5)
+    return *_grid(source, target, np.arange(cols) + 0.5, np.arange(rows) + 0.5), np.arange(rows), np.zeros(rows)
 
 
 def _nodes(count: int, step: int) -> np.ndarray:
@@ -309,17 +321,21 @@ def _grid(source: GeoBox, target: GeoBox, cols: np.ndarray, rows: np.ndarray) ->
     return sx.reshape(px.shape), sy.reshape(px.shape)
 
 
-def _between_nodes(values: np.ndarray, rows: np.ndarray, cols: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bilinear interpolation of ``values`` (at nodes ``rows`` x ``cols``) at ``y`` x ``x``."""
+def _between(nodes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The node before each position, and the position's share of the way to the next."""
+    low = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 2)
+    return low, (at - nodes[low]) / (nodes[low + 1] - nodes[low])
 
-    def weights(nodes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        low = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 2)
-        return low, (at - nodes[low]) / (nodes[low + 1] - nodes[low])
 
-    i, a = weights(rows, y)
-    j, b = weights(cols, x)
-    along = values[:, j] * (1 - b) + values[:, j + 1] * b
-    return along[i] * (1 - a)[:, None] + along[i + 1] * a[:, None]
+def _across(values: np.ndarray, nodes: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Linear interpolation of ``values`` (rows, nodes) along each row."""
+    low, share = _between(nodes, at)
+    return values[:, low] * (1 - share) + values[:, low + 1] * share
+
+
+def _down(values: np.ndarray, low: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Linear interpolation between the rows ``low`` and ``low + 1`` of ``values``."""
+    return values[low] * (1 - share)[:, None] + values[low + 1] * share[:, None]
 
 
 def _choose(block: np.ndarray, source: GeoBox, target: GeoBox, fill: Any) -> np.ndarray:

@@ -115,6 +115,7 @@ def test_no_slot(pool: Any, monkeypatch: Any) -> None:
 @pytest.mark.parametrize(("limit", "kept"), [(1 << 30, (1 << 29) // SHARE), (64 << 30, UNPACKED)])
 def test_blocks_kept_are_part_of_the_memory(tmp_path: Path, limit: int, kept: int, monkeypatch: Any) -> None:
     monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64)
+    monkeypatch.setattr("processes.load.read._keeps", False)
     monkeypatch.setattr("dask.config.set", lambda **_: None)
     settings = Settings(_env_file=None, data_dir=tmp_path, tile_slots=2, memory_limit=limit)  # type: ignore[call-arg]
     painters = Painters(settings)
