@@ -67,7 +67,9 @@ def local_env(settings: Any, console: Any) -> Any:
     """An `Env` over the archives of ``settings``: indexed first (only what changed), stages run in this process."""
     from backend.catalogue import open_catalogue
     from processes.env import Env, Limits
+    from processes.load import kept
 
+    kept.allow_share(settings.memory_limit)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     catalogue = open_catalogue(settings)
     with console.status("indexing the archive"):

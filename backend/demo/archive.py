@@ -39,7 +39,7 @@ from backend.demo.wrs import LandsatTrack, landsat_passes, path_row, scene_windo
 
 MARKER = "tuile-demo-archive.json"
 FAMILIES = ("muscate", "l1c", "landsat")
-GDAL_CACHE = 384
+GDAL_CACHE = 128 << 20  # bytes
 """MiB of blocks that GDAL may hold in one process: a row of blocks of every raster of a whole tile."""
 Progress = Callable[[str, int, int], None]
 """Told the name of what is finished, how many are, and how many there will be."""

@@ -102,10 +102,12 @@ class Computer:
         import backend.graph.run  # noqa: F401  (the point of these is the import)
         from backend.announced import Announced
         from backend.results.format import all_formats
+        from processes.load import kept
         from processes.registry import processes
 
         processes()
         all_formats()
+        kept.allow_share(settings.memory_limit)
         Announced(settings)()  # written down for the server, which has not imported them
         rehearse()
         self.settings, self.channel = settings, channel

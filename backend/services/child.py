@@ -40,16 +40,16 @@ class Painters:
         from backend.results.format import all_formats
         from backend.services import layer  # noqa: F401  (the point is the import)
         from backend.store.db import Database
-        from processes.load.read import keep_blocks
+        from processes.load import kept
         from processes.registry import processes
 
         processes()
         all_formats()
         rehearse()
         self.memory = settings.memory_limit // settings.tile_slots
-        kept = min(self.memory // SHARE, UNPACKED)
-        self.memory -= kept
-        keep_blocks(kept)
+        share = min(self.memory // SHARE, UNPACKED)
+        self.memory -= share
+        kept.allow(share)
         # one block at a time: blocks are drawn side by side in several processes. The function, not its name: to look a
         # name up dask imports all of distributed
         dask.config.set(scheduler=dask.local.get_sync)

@@ -155,7 +155,7 @@ def write_raster(path: Path, values: np.ndarray, grid: GeoBox, nodata: int | Non
 def raster_env() -> rasterio.Env:
     """Settings of GDAL under which rasters and their overviews are written."""
     return rasterio.Env(
-        GDAL_CACHEMAX=64, GDAL_NUM_THREADS="2", COMPRESS_OVERVIEW="DEFLATE", GDAL_TIFF_OVR_BLOCKSIZE="512"
+        GDAL_CACHEMAX=64 << 20, GDAL_NUM_THREADS="2", COMPRESS_OVERVIEW="DEFLATE", GDAL_TIFF_OVR_BLOCKSIZE="512"
     )
 
 

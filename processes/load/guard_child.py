@@ -18,7 +18,11 @@ from rasterio.windows import Window
 
 OPEN_FILES = 200
 CHECKED = 32 << 20  # bytes read at once where a file is only checked
-OPTIONS: dict[str, Any] = {"GDAL_CACHEMAX": 64, "GDAL_PAM_ENABLED": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+OPTIONS: dict[str, Any] = {
+    "GDAL_CACHEMAX": 32 << 20,
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+}
 
 _open: OrderedDict[tuple[str, int], rasterio.DatasetReader] = OrderedDict()
 

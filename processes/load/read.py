@@ -23,32 +23,25 @@ from rasterio.windows import Window
 
 from processes.errors import ProcessError
 from processes.extents import EDGE, transformer
-from processes.load import gml, tiles
+from processes.load import gml, kept, tiles
 from processes.load.items import Band, open_raster
 from processes.load.overviews import Level, level_for, step_of
 from processes.load.source import RasterSource, aligned
 from processes.probe import stored_nodata
 
-# GDAL: no directory listings, one decoding thread per block (blocks run in parallel), a small block cache
+# GDAL: no directory listings, one decoding thread per block (blocks run in parallel), a small block cache (in bytes: a
+# number is that to rasterio; for bands of a file that are stored pixel by pixel, see `kept` for the rest)
 GDAL_OPTIONS: dict[str, Any] = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64, "GDAL_PAM_ENABLED": "NO",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 32 << 20,
+    "GDAL_PAM_ENABLED": "NO",
     "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",  # else GDAL writes an index beside gzipped archives
 }  # fmt: skip
 OPEN_FILES = 200  # per thread
-_keeps = False  # whether GDAL keeps the blocks it has unpacked, see `keep_blocks`
 
 _nodata = lru_cache(maxsize=512)(stored_nodata)
 _local = threading.local()
 # files left out because they could not be read, per process: {source id: {href: reason}}; see `take_unreadable`
 _unreadable: dict[str, str] = {}
-
-
-def keep_blocks(size: int) -> None:
-    """Let this process keep up to ``size`` bytes of unpacked blocks of files: for what looks at the same ones again and
-    again, as neighbouring map tiles do. (``GDAL_CACHEMAX`` as a number is bytes to rasterio: by default none are kept.)
-    """
-    global _keeps
-    GDAL_OPTIONS["GDAL_CACHEMAX"], _keeps = size, True
 
 
 def read_block(location: Sequence[tuple[int, int]], source: RasterSource) -> np.ndarray:
@@ -299,8 +292,12 @@ def read_window(band: Band, window: Window, level: int | None = None) -> np.ndar
     if band.source == gml.SOURCE:
         return gml.draw(band.href, band.geobox[window.toslices()])
     try:
-        source = dataset(band.href, level)
-        pixels = tiles.read(source, band.index, window) if level is None and not _keeps else None
+        source, stamp = _open(band.href, level)
+        pixels = None
+        if stamp:
+            pixels = kept.read(source, (band.href, stamp, level), band.index, window, direct=level is None)
+        if pixels is None and level is None:
+            pixels = tiles.read(source, band.index, window)
         return source.read(band.index, window=window) if pixels is None else pixels
     except (rasterio.errors.RasterioError, IndexError) as error:
         raise _unread(band, error) from error
@@ -321,6 +318,11 @@ def _unread(band: Band, error: Exception) -> ProcessError:
 
 def dataset(href: str, level: int | None = None) -> rasterio.DatasetReader:
     """The file, or one of its overviews, opened once per thread while it does not change."""
+    return _open(href, level)[0]
+
+
+def _open(href: str, level: int | None) -> tuple[rasterio.DatasetReader, int]:
+    """`dataset`, and the time of the file's last change (ns), 0 where that is not known."""
     cache: OrderedDict[Any, rasterio.DatasetReader] = _local.__dict__.setdefault("files", OrderedDict())
     try:
         stamp = os.stat(href).st_mtime_ns if not href.startswith("/vsi") and "://" not in href else 0  # noqa: PTH116 (per block and file)
@@ -329,11 +331,11 @@ def dataset(href: str, level: int | None = None) -> rasterio.DatasetReader:
     key = (os.getpid(), href, stamp, level)
     if key in cache:
         cache.move_to_end(key)
-        return cache[key]
+        return cache[key], stamp
     cache[key] = opened = open_raster(href, level=level)
     while len(cache) > OPEN_FILES:
         cache.popitem(last=False)[1].close()
-    return opened
+    return opened, stamp
 
 
 def forget(href: str) -> None:

@@ -18,7 +18,7 @@ TITLES = {
     "W4": "true-colour preview of a whole tile in 512 x 512 pixels, to PNG",
 }
 W2_BANDS, W3_BANDS = ("B02", "B03", "B04", "B08"), ("B04", "B08")
-GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64}
+GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64 << 20}
 PREVIEW = 512
 
 

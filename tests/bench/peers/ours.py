@@ -17,6 +17,7 @@ from backend.graph.run import execute
 from backend.settings import Settings
 from processes import heap
 from processes.env import Env, Limits
+from processes.load import kept
 
 WORKLOADS = ("W1", "W2", "W3", "W4")
 NAMES = {"W1": "w1.tif", "W2": "w2.nc", "W3": "ours.json", "W4": "w4.png"}
@@ -29,6 +30,7 @@ def versions():
 
 def prepare(spec):
     heap.prepare()  # as the processes that compute do when they start
+    kept.allow_share(spec["memory"])
     products = Path(spec["products"])
     state = Path(tempfile.mkdtemp(prefix="tuile-bench-"))
     atexit.register(shutil.rmtree, state, ignore_errors=True)

@@ -19,7 +19,7 @@ from backend.graph.run import execute
 from backend.services.layer import Layer
 from backend.services.mercator import Block, Tile, range_of, resolution
 from backend.services.messages import About, Encoding
-from processes.load.read import GDAL_OPTIONS, keep_blocks
+from processes.load import kept
 from tests.unit.backend.services.conftest import (
     COLLECTION,
     CRS,
@@ -186,26 +186,23 @@ def test_neighbours_make_one_picture(layer: Any, tmp_path: Path, catalogue: Any)
 
 @pytest.mark.parametrize("zoom", [NATIVE, NATIVE - 2])
 def test_kept_blocks_of_files_change_no_tile(layer: Any, zoom: int, monkeypatch: Any) -> None:
-    """GDAL with and without a memory for the blocks it has unpacked; drawn again from that memory."""
+    """With and without a memory for blocks that were unpacked; drawn again from that memory."""
     shown = layer(RED, min=0, max=9973)
     about = shown.about()
 
     def drawn() -> list[list[bytes | None]]:
         return [shown.draw(b, about, None, PNG) for b in blocks(about, zoom)[:6]]
 
-    monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64)
-    monkeypatch.setattr("processes.load.read._keeps", False)
+    monkeypatch.setattr(kept, "KEPT", kept.Kept(0))
     wanted = drawn()
     assert sum(image is not None for images in wanted for image in images) > 3
-    keep_blocks(64 << 20)
+    kept.allow(64 << 20)
     assert drawn() == wanted and drawn() == wanted
 
 
 def test_a_file_that_changes_is_read_again(layer: Any, files: Path, catalogue: Any, monkeypatch: Any) -> None:
     """Also by a process that keeps blocks and open files: it looks at the time of the last change."""
-    monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64)
-    monkeypatch.setattr("processes.load.read._keeps", False)
-    keep_blocks(64 << 20)
+    monkeypatch.setattr(kept, "KEPT", kept.Kept(64 << 20))
     shown = layer(RED, min=0, max=9973)
     about = shown.about()
     block = middle(about, NATIVE)

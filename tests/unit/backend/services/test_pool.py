@@ -16,7 +16,7 @@ from backend.services.child import SHARE, UNPACKED, Painters
 from backend.services.messages import About, AboutRequest, Found, Spec, Unknown
 from backend.services.pool import TilePool
 from backend.settings import Settings
-from processes.load.read import GDAL_OPTIONS
+from processes.load import kept
 
 FOUND = Found(About((0, 0, 1, 1), 1.0, (0.0,), (1.0,)))
 SPEC = Spec("key", {"process_graph": {}}, {}, "user", {})
@@ -112,12 +112,11 @@ def test_no_slot(pool: Any, monkeypatch: Any) -> None:
     assert (caught.value.code, caught.value.status) == ("InfrastructureBusy", 503)
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(1 << 30, (1 << 29) // SHARE), (64 << 30, UNPACKED)])
-def test_blocks_kept_are_part_of_the_memory(tmp_path: Path, limit: int, kept: int, monkeypatch: Any) -> None:
-    monkeypatch.setitem(GDAL_OPTIONS, "GDAL_CACHEMAX", 64)
-    monkeypatch.setattr("processes.load.read._keeps", False)
+@pytest.mark.parametrize(("limit", "share"), [(1 << 30, (1 << 29) // SHARE), (64 << 30, UNPACKED)])
+def test_blocks_kept_are_part_of_the_memory(tmp_path: Path, limit: int, share: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(kept, "KEPT", kept.Kept(0))
     monkeypatch.setattr("dask.config.set", lambda **_: None)
     settings = Settings(_env_file=None, data_dir=tmp_path, tile_slots=2, memory_limit=limit)  # type: ignore[call-arg]
     painters = Painters(settings)
-    assert GDAL_OPTIONS["GDAL_CACHEMAX"] == kept
-    assert painters.memory + kept == limit // 2
+    assert share == kept.KEPT.size
+    assert painters.memory + share == limit // 2
