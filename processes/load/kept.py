@@ -35,8 +35,8 @@ class Kept:
         self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of ``key``, made by one thread while others that want it wait. Not to be written to."""
+    def get(self, key: Hashable, shape: tuple[int, int], dtype: Any, fill: Callable[[np.ndarray], Any]) -> np.ndarray:
+        """The array of ``key``, filled by one thread while others that want it wait. Not to be written to."""
         with self._lock:
             if (found := self._find(key)) is not None:
                 return found
@@ -46,30 +46,23 @@ class Kept:
                 if (found := self._find(key)) is not None:
                     return found
             try:
-                made = make()
+                made = _array(shape, np.dtype(dtype))
+                fill(made)
+                made.flags.writeable = False
             finally:
                 with self._lock:
                     self._making.pop(key, None)
-            return self._keep(key, made)
+            with self._lock:
+                self._held[key] = made
+                self._used += made.nbytes
+                self._forget_beyond(self.size)
+            return made
 
     def _find(self, key: Hashable) -> np.ndarray | None:
         found = self._held.get(key)
         if found is not None:
             self._held.move_to_end(key)
         return found
-
-    def _keep(self, key: Hashable, made: np.ndarray) -> np.ndarray:
-        if made.nbytes > self.size:
-            return made
-        # memory of its own: in the heap of the process it would lie between the large arrays that come and go
-        own: np.ndarray = np.ndarray(made.shape, made.dtype, buffer=mmap.mmap(-1, made.nbytes))
-        own[...] = made
-        own.flags.writeable = False
-        with self._lock:
-            self._held[key] = own
-            self._used += own.nbytes
-            self._forget_beyond(self.size)
-        return own
 
     def _forget_beyond(self, size: int) -> None:
         while self._used > size:
@@ -80,6 +73,12 @@ class Kept:
         with self._lock:
             self.size = size
             self._forget_beyond(size)
+
+
+def _array(shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray:
+    """Memory of its own: in the heap of the process it would lie between the large arrays that come and go."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
+    return np.ndarray(shape, dtype, buffer=mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=flags))
 
 
 KEPT = Kept(DEFAULT)
@@ -120,12 +119,13 @@ def read(source: Any, file: Hashable, index: int, window: Window, *, direct: boo
         for col in cols:
             y, x = row * high, col * wide
             place = Window(x, y, min(wide, source.width - x), min(high, source.height - y))
-            block = KEPT.get((file, index, row, col), partial(_unpacked, source, index, place, direct))
+            shape = int(place.height), int(place.width)
+            block = KEPT.get((file, index, row, col), shape, out.dtype, partial(_unpack, source, index, place, direct))
             y0, y1, x0, x1 = max(y, top), min(y + high, bottom), max(x, left), min(x + wide, right)
             out[y0 - top : y1 - top, x0 - left : x1 - left] = block[y0 - y : y1 - y, x0 - x : x1 - x]
     return out
 
 
-def _unpacked(source: rasterio.DatasetReader, index: int, place: Window, direct: bool) -> np.ndarray:
-    found = tiles.read(source, index, place) if direct else None
-    return source.read(index, window=place) if found is None else found
+def _unpack(source: rasterio.DatasetReader, index: int, place: Window, direct: bool, out: np.ndarray) -> None:
+    if not direct or tiles.read(source, index, place, out) is None:
+        source.read(index, window=place, out=out)

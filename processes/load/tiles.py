@@ -65,11 +65,13 @@ def layout_of(source: rasterio.DatasetReader) -> Layout | None:
     return Layout(source.name, block, dtype, CODECS[tags["COMPRESSION"]], predictor == "2")
 
 
-def read(source: rasterio.DatasetReader, index: int, window: Window) -> np.ndarray | None:
+def read(
+    source: rasterio.DatasetReader, index: int, window: Window, out: np.ndarray | None = None
+) -> np.ndarray | None:
     """Stored numbers of a window inside band ``index``, as ``source.read(index, window=window)`` gives them.
 
     None where GDAL must read it: the file has no `Layout`, the window wants little of its blocks, a block is absent
-    (all nodata) or damaged.
+    (all nodata) or damaged; ``out``, into which the numbers go if it is given, then holds anything.
     """
     known: WeakKeyDictionary[Any, Layout | None] = _local.__dict__.setdefault("layouts", WeakKeyDictionary())
     if source not in known:
@@ -88,7 +90,8 @@ def read(source: rasterio.DatasetReader, index: int, window: Window) -> np.ndarr
     )
     if held > WASTE * (bottom - top) * (right - left):
         return None
-    out = np.empty((bottom - top, right - left), layout.dtype)
+    if out is None:
+        out = np.empty((bottom - top, right - left), layout.dtype)
     decode: Callable[..., Any] = getattr(imagecodecs, layout.codec)
     try:
         with Path(layout.path).open("rb", buffering=0) as file:
