@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,8 @@ from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from backend.api import parse
-from backend.api.links import link, pages, url
+from backend.api.links import link, url
+from backend.api.listing import listing
 from backend.api.logs import log_reply
 from backend.api.render import known, nothing, reply
 from backend.context import context
@@ -22,7 +24,6 @@ from backend.store.models import Service, User
 from backend.store.types import now, rfc3339
 
 blueprint = Blueprint("services", __name__)
-FIELDS = ("process", "title", "description", "enabled", "configuration", "plan", "budget", "log_level")
 OURS = ("id", "type", "url", "attributes", "created", "costs", "links")
 PROCESS_MAX = 4 << 20  # bytes of a process as JSON: it is held in memory as long as its map is looked at
 # The Web Editor's name for what it makes to show a result, and leaves behind where its window is closed.
@@ -31,13 +32,7 @@ QUICK_VIEW, QUICK_VIEW_LIFE = "quick view", timedelta(days=1)
 
 @blueprint.get("/services")
 def list_services() -> Response:
-    user = parse.user()
-    page = parse.page()
-    with context().database.session(read_only=True) as session:
-        found = services.services(session, user.id, limit=page.limit, offset=page.offset)
-        total = services.total(session, user.id)
-        listed = [_summary(s) for s in found]
-    return reply({"services": listed, "links": pages(page, total)})
+    return listing("services", services.services, services.total, _summary)
 
 
 @blueprint.post("/services")
@@ -76,9 +71,7 @@ def change(service_id: str) -> Response:
     body = parse.body()
     with context().database.session(read_only=True) as session:
         type = owned(session, service_id, user.id).type
-    for name in OURS:
-        if name in body:
-            raise OpenEOError("PropertyNotEditable", f"'{name}' of a service cannot be changed.")
+    parse.refuse(body, OURS, "service")
     fields = _fields(body, type)
     if "process" in fields:
         _check(user, fields["process"])
@@ -122,20 +115,11 @@ def owned(session: Session, service_id: str, user_id: str) -> Service:
 
 def _fields(body: dict[str, Any], type: str) -> dict[str, Any]:
     """Columns of a service from a body: only what the body names."""
-    readers = {
-        "process": lambda: parse.process(body["process"]),
-        "title": lambda: parse.text(body, "title"),
-        "description": lambda: parse.text(body, "description"),
-        "enabled": lambda: _enabled(body),
-        "configuration": lambda: checked(type, body["configuration"]),
-        "plan": lambda: parse.plan(body),
-        "budget": lambda: parse.budget(body),
-        "log_level": lambda: parse.log_level(body),
-    }
-    return {name: readers[name]() for name in FIELDS if name in body}
+    own = {"enabled": _enabled, "configuration": lambda value: checked(type, value["configuration"])}
+    return parse.members(body, parse.COMMON | own)
 
 
-def _enabled(body: dict[str, Any]) -> bool:
+def _enabled(body: Mapping[str, Any]) -> bool:
     value = body["enabled"]
     if value is not None and not isinstance(value, bool):
         raise OpenEOError("ContentInvalid", "'enabled' must be true or false.")
