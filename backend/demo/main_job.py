@@ -35,6 +35,7 @@ def demo_command(folder: Path, serve: bool, port: int) -> None:
     """Generate an archive, serve it, and run a real client job on it."""
     from rich.console import Console
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server below must not outlive this process
     console = Console(highlight=False, soft_wrap=True)
     start = time.monotonic()
     folder = folder.resolve()
