@@ -19,7 +19,7 @@ class Spec:
     key : names the service and everything its tiles depend on; equal keys, equal tiles
     process, namespace : the graph, and the stored processes it may call
     user_id : whose files and results the graph may load
-    options : of the picture (`backend.results.paint.PARAMETERS`), over those of the graph's own ``save_result``
+    options : of the picture (`backend.results.options.PARAMETERS`), over those of the graph's own ``save_result``
     resampling : how pixels are enlarged
     """
 
