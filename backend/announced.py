@@ -117,5 +117,8 @@ def _files(package: str) -> Iterator[str]:
         here = Path(root)
         found = [here] if here.is_file() else sorted(p for p in here.rglob("*") if p.suffix in _SUFFIXES)
         for path in found:
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # an installation is being changed at this moment
+                continue
             yield f"{path} {stat.st_size} {stat.st_mtime_ns}"

@@ -27,7 +27,9 @@ def test_serve_until_terminated(tmp_path: Path) -> None:
     try:
         assert process.stderr is not None
         first = process.stderr.readline()
-        assert first.startswith("Tuile is at http://127.0.0.1:")
+        if not first.startswith("Tuile is at http://127.0.0.1:"):
+            process.terminate()
+            pytest.fail(first + process.communicate(timeout=20)[1])
         url = first.split()[-1]
         told = requests.get(f"{url}/.well-known/openeo", timeout=10).json()
         assert told["versions"][0]["url"] == f"{url}/openeo/1.2"
