@@ -94,6 +94,18 @@ def allow_share(memory: int) -> None:
     allow(min(memory // SHARE, MOST))
 
 
+def window_of(source: Any, file: Hashable | None, index: int, window: Window, *, direct: bool = True) -> np.ndarray:
+    """Stored numbers of a window of band ``index``, in the cheapest way: blocks that are kept, else unpacked into place by
+    `processes.load.tiles` (``direct``: not of an overview), else by GDAL.
+
+    ``file`` is a name of the file's present content, None where there is none (nothing is kept then).
+    """
+    pixels = read(source, file, index, window, direct=direct) if file is not None else None
+    if pixels is None and direct:
+        pixels = tiles.read(source, index, window)
+    return source.read(index, window=window) if pixels is None else pixels
+
+
 def read(source: Any, file: Hashable, index: int, window: Window, *, direct: bool) -> np.ndarray | None:
     """Stored numbers of a window of band ``index`` that takes parts of blocks, as ``source.read`` gives them.
 

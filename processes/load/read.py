@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from processes.errors import ProcessError
 from processes.extents import EDGE, transformer
-from processes.load import gml, kept, tiles
+from processes.load import gml, kept
 from processes.load.items import Band, open_raster
 from processes.load.overviews import Level, level_for, step_of
 from processes.load.source import RasterSource, aligned
@@ -293,12 +293,8 @@ def read_window(band: Band, window: Window, level: int | None = None) -> np.ndar
         return gml.draw(band.href, band.geobox[window.toslices()])
     try:
         source, stamp = _open(band.href, level)
-        pixels = None
-        if stamp:
-            pixels = kept.read(source, (band.href, stamp, level), band.index, window, direct=level is None)
-        if pixels is None and level is None:
-            pixels = tiles.read(source, band.index, window)
-        return source.read(band.index, window=window) if pixels is None else pixels
+        file = (band.href, stamp, level) if stamp else None
+        return kept.window_of(source, file, band.index, window, direct=level is None)
     except (rasterio.errors.RasterioError, IndexError) as error:
         raise _unread(band, error) from error
 

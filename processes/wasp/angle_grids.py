@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from processes.band_names import padded as padded  # for benchmarks, which ask here
 from processes.load.angles import EVERYWHERE, AngleGrids
 from processes.wasp.directional import Coefficients, Kernels, factor, fill_nodes
 from processes.wasp.weights import Mode

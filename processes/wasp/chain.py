@@ -34,7 +34,7 @@ from processes.wasp.tile_blocks import do_block
 VERSION = "6"
 BLOCK = 1024
 BLOCK_BYTES = 128 << 20  # what one block may hold
-CACHE_BYTES, MOST_CACHE_BYTES = 64 << 20, 512 << 20  # GDAL's cache: every input block is read once
+CACHE_BYTES = 64 << 20  # GDAL's cache: every input block is read once
 
 
 def parse_dates(value: str | Sequence[str] | None, available: Sequence[date]) -> list[date]:
@@ -144,7 +144,7 @@ def produce(task: Task, out: Path, env: Env) -> list[pystac.Item]:
     tile = str(task.params.get("tile") or _tile(items[0]))
     facts = _facts(acquisitions, sensor, synthesis, options, groups, tile)
     workers = max(1, min(env.limits.threads, 2))
-    with rasterio.Env(GDAL_CACHEMAX=_cache_bytes(acquisitions, groups, workers)):
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         rows, cols, aligned = _block_size(acquisitions, sensor, groups)
         writer = ProductWriter(out, groups, facts, aligned)
         try:
@@ -215,12 +215,6 @@ def _optics(band: Band) -> dict[str, Any]:
     """What STAC says of a band: common name and wavelength, as far as known."""
     known = {"eo:common_name": band.common_name, "eo:center_wavelength": band.wavelength}
     return {k: v for k, v in known.items() if v is not None}
-
-
-def _cache_bytes(acquisitions: Sequence[Acquisition], groups: Sequence[Group], workers: int) -> int:
-    """What holds a block of every coarse file for each worker: blocks of coarse files span several blocks of a tile."""
-    files = len(acquisitions) * len(groups[-1].bands)
-    return min(max(CACHE_BYTES, files * workers * 3 * BLOCK * BLOCK // 4), MOST_CACHE_BYTES)
 
 
 def _block_size(acquisitions: Sequence[Acquisition], sensor: Sensor, groups: Sequence[Group]) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from processes.env import Env
 from processes.errors import ProcessError
-from processes.load import tiles
+from processes.load import kept
 from processes.load.angles import read_grids
 from processes.load.guard import open_checked
 from processes.load.items import Band, item_bands
@@ -165,6 +165,7 @@ class Reader:
         self.grid = grid
         self._local = threading.local()
         self._opened: list[Any] = []
+        self._opening = object()  # names the content of the files while this reader holds them open
 
     def read(self, band: Band, window: Window, out: np.ndarray | None = None, smooth: bool = True) -> np.ndarray:
         """Digital numbers of ``band`` in ``window`` of the target grid, nodata outside the file.
@@ -173,8 +174,9 @@ class Reader:
         """
         try:
             source = self._dataset(band, smooth)
-            if isinstance(source, WarpedVRT) or (pixels := tiles.read(source, band.index, window)) is None:
+            if isinstance(source, WarpedVRT):
                 return source.read(band.index, window=window, out=out)
+            pixels = kept.window_of(source, (self._opening, band.href), band.index, window)
         except rasterio.errors.RasterioError as error:
             raise ProcessError("StorageFailure", f"{band.href} cannot be read: {error}") from error
         if out is None:

@@ -21,10 +21,10 @@ import rasterio
 
 from backend.catalogue import open_catalogue
 from backend.settings import Settings
+from processes.band_names import padded
 from processes.env import Env, Limits
 from processes.stages import make_stage, run_here
 from processes.wasp import CHAIN
-from processes.wasp.angle_grids import padded
 from tests.bench.wasp_truth import TARGETS
 
 GROUPS = {"R1": ("B2", "B3", "B4", "B8"), "R2": ("B5", "B6", "B7", "B8A", "B11", "B12")}
